@@ -1,0 +1,249 @@
+"""One self-describing file that holds a trained model.
+
+A bundle is a zip file of stored (never compressed) members; `unzip -l` and `unzip -p` read it:
+
+    card.json             what the model is: versions, settings, tokenizer, metrics, checksums
+    model.onnx            the graph that the runtime runs
+    weights.safetensors   the trained weights, for fine-tuning; may be missing
+
+Nothing in it is pickled and nothing in it is executed. A bundle may come from a stranger: sizes
+are bounded before anything is read, names come from a closed alphabet, and no byte of a member is
+used before its SHA-256 agreed with the card. The checksums find damage, not forgery: the answers
+are as trustworthy as whoever gave you the file.
+"""
+
+import hashlib
+import json
+import os
+import re
+import struct
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field
+
+from auricle.config import Settings
+from auricle.errors import ConfigError, ModelError
+
+FORMAT_VERSION = 1
+CARD = "card.json"
+GRAPH = "model.onnx"
+WEIGHTS = "weights.safetensors"
+
+LARGEST_CARD_BYTES = 16 << 20
+LARGEST_MEMBER_BYTES = 2 << 30  # what one protobuf, and so one ONNX graph, may hold
+MOST_MEMBERS = 16
+MEMBER_NAME = r"[a-z0-9][a-z0-9._-]{0,63}"  # no folder, no drive, no hidden file
+
+_FIXED_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that zip knows: equal content, equal bytes
+_LARGEST_DIRECTORY_BYTES = 1 << 16
+_ZIP_END = struct.Struct("<4s4H2LH")  # the end record without a comment, as we write it
+_ZIP64_LOCATOR = struct.Struct("<4sLQL")
+_DAMAGE = (
+    zipfile.BadZipFile,
+    EOFError,
+    KeyError,
+    OverflowError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
+
+
+class Member(Settings):
+    """Size and checksum of one member."""
+
+    size_bytes: int = Field(ge=0, le=LARGEST_MEMBER_BYTES)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Card(Settings):
+    """Everything a program needs to know to use the model: no recipe, no guess."""
+
+    format_version: int = Field(FORMAT_VERSION, ge=1)
+    auricle_version: str  # that wrote the file
+    task: str  # that trained the model; for people, the runtime dispatches on `answer`
+    answer: str  # "tokens": what the graph's output means
+    stride: int = Field(1, ge=1)  # feature frames per output frame
+    precision: Literal["fp32", "int8"] = "fp32"  # of the graph
+    language: str | None = None  # BCP 47, e.g. "en"
+    settings: dict[str, Any] = Field({})  # the whole resolved configuration of the training
+    features: dict[str, Any]  # FeatureSettings
+    tokenizer: dict[str, Any] = Field({})  # self-contained
+    decode: dict[str, Any] = Field({})  # decoding defaults
+    metrics: dict[str, Any] = Field({})
+    description: str = ""  # the model card, Markdown
+    members: dict[str, Member] = Field({})  # filled in by `write_bundle`
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle on disk whose structure and checksums were found right."""
+
+    path: Path
+    card: Card
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Self:
+        """Open and check a bundle; the card is kept, members are read when asked for.
+
+        Raises:
+            ModelError: not a bundle, damaged, hostile, or of a format this version cannot read.
+        """
+        path = Path(path)
+        with _opened(path) as archive:
+            infos = {info.filename: info for info in archive.infolist()}
+            card = _parse_card(path, archive.read(infos[CARD]))
+            if set(infos) != {CARD, *card.members}:
+                listed, found = sorted(card.members), sorted(set(infos) - {CARD})
+                raise ModelError(f"{path}: damaged: the card lists {listed}, the file has {found}")
+            for name, member in card.members.items():
+                with archive.open(infos[name]) as file:
+                    sha256 = hashlib.sha256()
+                    while block := file.read(1 << 20):
+                        sha256.update(block)
+                _check_member(path, name, member, infos[name].file_size, sha256.hexdigest())
+        return cls(path, card)
+
+    def member(self, name: str) -> bytes:
+        """The content of one member, its checksum checked again: the file may have changed.
+
+        Raises:
+            ModelError: for a name that the card does not list, or a file changed since `read`.
+        """
+        if name not in self.card.members:
+            has = ", ".join(sorted(self.card.members))
+            raise ModelError(f"{self.path}: has no {name}, only {has}")
+        with _opened(self.path) as archive:
+            data = archive.read(name)
+        digest = hashlib.sha256(data).hexdigest()
+        _check_member(self.path, name, self.card.members[name], len(data), digest)
+        return data
+
+
+def write_bundle(path: str | os.PathLike[str], card: Card, members: Mapping[str, bytes]) -> Bundle:
+    """Write a bundle; equal arguments give equal bytes. A file of that name is replaced at once.
+
+    Raises:
+        ModelError: for a bad member name, a member too large, a card that is not JSON, a full disk.
+    """
+    path = Path(path)
+    for name, data in members.items():
+        if not re.fullmatch(MEMBER_NAME, name) or name == CARD:
+            raise ModelError(f"{path}: {name!r} cannot name a member: write {MEMBER_NAME}")
+        if len(data) > LARGEST_MEMBER_BYTES:
+            raise ModelError(f"{path}: {name} is larger than {LARGEST_MEMBER_BYTES} bytes")
+    listed = {
+        name: Member(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for name, data in sorted(members.items())
+    }
+    card = card.model_copy(update={"format_version": FORMAT_VERSION, "members": listed})
+    try:
+        text = json.dumps(card.to_dict(), ensure_ascii=False, indent=1)
+    except ValueError as error:
+        raise ModelError(f"{path}: the card is not JSON: {error}") from None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
+            for name, data in [(CARD, text.encode()), *sorted(members.items())]:
+                info = zipfile.ZipInfo(name, _FIXED_DATE)
+                info.create_system, info.external_attr = 3, 0o644 << 16  # on every system alike
+                archive.writestr(info, data)
+        temporary.replace(path)
+    except OSError as error:
+        raise ModelError(f"{path}: cannot write the bundle ({error.strerror})") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return Bundle(path, card)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive, its directory checked; whatever goes wrong inside is a ModelError."""
+    try:
+        _check_end(path)
+        with zipfile.ZipFile(path) as archive:
+            _check_directory(path, archive.infolist())
+            yield archive
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read the bundle ({error.strerror or error})") from None
+    except _DAMAGE as error:
+        raise ModelError(f"{path}: damaged bundle ({error}): fetch or export it again") from None
+
+
+def _check_end(path: Path) -> None:
+    """Bound the directory before `zipfile` reads all of it into memory."""
+    with path.open("rb") as file:
+        size_bytes = file.seek(0, os.SEEK_END)
+        tail_bytes = _ZIP64_LOCATOR.size + _ZIP_END.size
+        file.seek(max(0, size_bytes - tail_bytes))
+        tail = file.read(tail_bytes)
+    if len(tail) < tail_bytes or tail[-_ZIP_END.size :][:4] != b"PK\5\6":
+        raise ModelError(
+            f"{path}: not a bundle, or cut short ({size_bytes} bytes): a bundle is what"
+            " `auricle export` writes; fetch or export it again"
+        )
+    *_, entries, directory_bytes, offset, comment_bytes = _ZIP_END.unpack(tail[-_ZIP_END.size :])
+    if (
+        entries > MOST_MEMBERS
+        or directory_bytes > _LARGEST_DIRECTORY_BYTES
+        or offset + directory_bytes + _ZIP_END.size != size_bytes
+        or comment_bytes
+        or tail.startswith(b"PK\6\7")  # its zip64 sizes would overrule those checked here
+    ):
+        raise ModelError(f"{path}: a zip file, but not one that `auricle export` writes")
+
+
+def _check_directory(path: Path, infos: list[zipfile.ZipInfo]) -> None:
+    """Refuse whatever `write_bundle` never writes."""
+    counts = Counter(info.filename for info in infos)
+    if CARD not in counts:
+        raise ModelError(f"{path}: a zip file without {CARD}: not an auricle bundle")
+    for info in infos:
+        name = info.filename
+        largest_bytes = LARGEST_CARD_BYTES if name == CARD else LARGEST_MEMBER_BYTES
+        if not re.fullmatch(MEMBER_NAME, name) or counts[name] > 1:
+            problem = "a name that is a path or comes twice"
+        elif info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            problem = "compressed; members are stored, so that no file can unpack without bound"
+        elif info.flag_bits & 1:
+            problem = "encrypted"
+        elif info.file_size > largest_bytes:
+            problem = f"{info.file_size} bytes, more than {largest_bytes}"
+        else:
+            continue
+        raise ModelError(f"{path}: refused: member {name!r} is {problem}")
+
+
+def _parse_card(path: Path, text: bytes) -> Card:
+    try:
+        values = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path}: {CARD} is not JSON ({error})") from None
+    version = values.get("format_version") if isinstance(values, dict) else None
+    if version != FORMAT_VERSION:
+        raise ModelError(
+            f"{path}: bundle format {version!r}, this auricle reads format {FORMAT_VERSION}:"
+            " upgrade with `pip install --upgrade auricle`, or export the model again"
+        )
+    try:
+        return Card.parse(values, CARD)
+    except ConfigError as error:
+        raise ModelError(f"{path}: {error}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _check_member(path: Path, name: str, member: Member, size_bytes: int, digest: str) -> None:
+    if size_bytes != member.size_bytes or digest != member.sha256:
+        raise ModelError(
+            f"{path}: {name} is damaged: {size_bytes} bytes, sha256 {digest[:12]}..., the card says"
+            f" {member.size_bytes} bytes, {member.sha256[:12]}...: fetch or export it again"
+        )

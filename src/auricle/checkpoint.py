@@ -1,0 +1,110 @@
+"""Checkpoints: one safetensors file whose header holds the state as JSON. No pickle.
+
+One file, written to a temporary name and renamed, is what makes `kill -9` harmless: there is never
+a moment with new weights beside an old state.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from auricle.errors import ModelError
+from auricle.files import replacing
+
+STATE_KEY = "state"
+
+
+def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+    """Write `tensors` and the JSON-able `state` to `path`, atomically and durably."""
+    plain = {name: t.detach().to("cpu").contiguous().clone() for name, t in tensors.items()}
+    with replacing(path, durable=True) as temporary:
+        safetensors.torch.save_file(plain, temporary, {STATE_KEY: json.dumps(state)})
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the state of a checkpoint.
+
+    Raises:
+        ModelError: when the file is missing, damaged, or not one of ours.
+    """
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, json.loads(metadata[STATE_KEY])
+    except FileNotFoundError:
+        raise ModelError(f"{path}: no checkpoint there; did the training reach one?") from None
+    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise ModelError(f"{path}: not a checkpoint of auricle, or damaged ({error})") from None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state alone, from the header: cheap, and needs no tensor in memory."""
+    try:
+        with path.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            if size > 100_000_000:
+                raise ValueError("header too large")
+            return dict(json.loads(json.loads(file.read(size))["__metadata__"][STATE_KEY]))
+    except (OSError, KeyError, ValueError, struct.error) as error:
+        raise ModelError(f"{path}: not a checkpoint of auricle ({error})") from None
+
+
+def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Load every weight of `module`; a missing, extra or misshapen one is an error."""
+    own = module.state_dict()
+    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    shapes = [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
+    if missing or extra or shapes:
+        raise ModelError(
+            f"{source}: its weights do not fit this model (missing {missing[:3]}, "
+            f"unknown {extra[:3]}, other shape {sorted(shapes)[:3]}): were the settings changed?"
+        )
+    module.load_state_dict(dict(tensors))
+
+
+def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`{"a": x}` -> `{"prefix.a": x}`."""
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def under_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose name starts with `prefix.`, without it."""
+    head = prefix + "."
+    return {name[len(head) :]: t for name, t in tensors.items() if name.startswith(head)}
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The state of an optimizer as flat tensors: `<parameter number>.<quantity>`."""
+    return {
+        f"{number}.{key}": torch.as_tensor(value)
+        for number, values in optimizer.state_dict()["state"].items()
+        for key, value in values.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """The inverse of `optimizer_tensors`; learning rates stay as the optimizer has them."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        number, _, key = name.partition(".")
+        state.setdefault(int(number), {})[key] = tensor
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def mean_of(snapshots: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The average of several sets of weights (Izmailov et al. 2018, arXiv:1803.05407)."""
+    if not snapshots:
+        raise ModelError("no snapshots to average")
+    return {
+        name: torch.stack([s[name].double() for s in snapshots]).mean(0).to(first.dtype)
+        for name, first in snapshots[0].items()
+    }

@@ -1,0 +1,81 @@
+"""The command line: one file per group of commands, over what Python users call."""
+
+import sys
+
+import typer
+
+from auricle.cli import data, evaluate, model, train, transcribe
+from auricle.cli.display import errors
+from auricle.errors import AuricleError
+
+app = typer.Typer(
+    name="auricle",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="""
+Examples
+
+- `auricle transcribe meeting.mp3`: the words, with the model that is shipped
+- `auricle doctor my_folder`: what is wrong with these recordings, before anyone trains on them
+- `auricle train my_folder --out run budget.minutes=30`: learn from them
+- `auricle evaluate run my_test.jsonl`: prove it
+- `auricle export run model.auricle`: one file that runs anywhere, without torch
+
+Recordings in, answers out: train small on your own data, prove it, export it, serve it.
+""",
+)
+
+app.command("transcribe", rich_help_panel="Use", short_help="Recordings in, text out.")(
+    transcribe.transcribe
+)
+app.command("info", rich_help_panel="Use", short_help="Say what a model or a recording is.")(
+    model.info
+)
+app.command("prepare", rich_help_panel="Data", short_help="Make a public corpus ready.")(
+    data.prepare
+)
+app.command(
+    "doctor",
+    rich_help_panel="Data",
+    short_help="Find what is wrong with recordings and transcripts.",
+)(data.doctor)
+app.command("train", rich_help_panel="Learn", short_help="Learn from recordings.")(train.train)
+app.command("evaluate", rich_help_panel="Learn", short_help="Score a model on known transcripts.")(
+    evaluate.evaluate
+)
+app.command("export", rich_help_panel="Learn", short_help="Put a trained model into one file.")(
+    model.export
+)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    context: typer.Context,
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+) -> None:
+    """Options that stand before the command."""
+    if version:
+        from auricle import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's becomes one line and exit status 2."""
+    try:
+        app(standalone_mode=True)
+    except AuricleError as error:
+        errors.print("[bold red]error:[/] ", end="")
+        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        errors.print("interrupted", markup=False)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        sys.stderr.close()
+        sys.exit(0)

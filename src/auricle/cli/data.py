@@ -1,0 +1,76 @@
+"""auricle prepare, auricle doctor."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from auricle.cli.display import counting, output, table
+from auricle.config import resolve
+from auricle.files import write_text
+
+
+def prepare(
+    corpus: Annotated[str, typer.Argument(help="Its name; `auricle prepare list` lists them.")],
+    folder: Annotated[Path | None, typer.Argument(help="Where it is, or is to be.")] = None,
+    subset: Annotated[list[str] | None, typer.Option(help="A part of it; repeatable.")] = None,
+    download: Annotated[bool, typer.Option(help="Fetch what is missing.")] = True,
+) -> None:
+    """
+    Examples:
+    - `auricle prepare list`
+    - `auricle prepare mini_librispeech corpora/mini`
+    - `auricle prepare librispeech corpora/ls --subset train-clean-100 --subset dev-clean`
+    - `auricle prepare common_voice ~/Downloads/cv-corpus --subset cy --no-download`
+
+    Make a public corpus ready: download (resumable, checked), unpack, write one manifest per split.
+    """
+    from auricle import corpora
+    from auricle.errors import ConfigError
+
+    if corpus == "list":
+        rows = [[name, c.description, c.licence] for name, c in corpora.CORPORA.items()]
+        output.print(table(["corpus", "what", "licence"], rows))
+        return
+    if folder is None:
+        raise ConfigError(f"say where: auricle prepare {corpus} FOLDER")
+    with counting(corpus) as progress:
+        manifests = corpora.prepare(
+            corpus, folder, subset or (), download=download, progress=progress
+        )
+    for split, manifest in manifests.items():
+        output.print(f"{split}: {manifest}", markup=False)
+
+
+def doctor(
+    data: Annotated[Path, typer.Argument(help="A manifest or a folder of recordings.")],
+    report: Annotated[Path | None, typer.Option(help="Also write the findings as JSON.")] = None,
+    listen: Annotated[bool, typer.Option(help="Decode every recording.")] = True,
+    stride: Annotated[int, typer.Option(help="Input frames per output frame of the model.")] = 4,
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value: limits.")] = None,
+) -> None:
+    """
+    Examples:
+    - `auricle doctor my_folder`
+    - `auricle doctor train.jsonl --report findings.json`
+    - `auricle doctor my_folder --no-listen` (headers and texts only: quick)
+
+    Find what is wrong with recordings and transcripts before anyone trains on them.
+
+    Exit status 1 when something would make a training fail.
+    """
+    from auricle.data import read_data
+    from auricle.doctor import DoctorSettings, examine
+
+    limits = resolve(DoctorSettings, None, settings or ())
+    with counting("reading headers") as progress:
+        dataset = read_data(data, unreadable="keep", progress=progress)
+    with counting("listening") as progress:
+        found = examine(dataset, stride=stride, settings=limits, listen=listen, progress=progress)
+    for line in found.render(min(output.width, 100)):
+        output.print(line, markup=False)
+    if report:
+        write_text(report, json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    if found.errors:
+        raise typer.Exit(1)

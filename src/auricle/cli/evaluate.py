@@ -1,0 +1,108 @@
+"""auricle evaluate."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from auricle.cli.answers import Pairs, answer, find_model
+from auricle.cli.display import counting, output, table
+from auricle.data import Example, read_data
+from auricle.errors import ConfigError
+from auricle.files import write_text
+from auricle.metrics import ErrorCounts, Score, score_transcripts
+from auricle.text import normalise
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A run folder, a bundle, or a shipped model.")],
+    data: Annotated[Path, typer.Argument(help="A manifest or a folder with transcripts.")],
+    by: Annotated[list[str] | None, typer.Option(help="Also by this manifest key.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split of the data.")] = None,
+    style: Annotated[
+        Literal["table", "json"], typer.Option("--format", help="Of the figures.")
+    ] = "table",
+    answers: Annotated[Path | None, typer.Option(help="Write what was heard as JSONL.")] = None,
+) -> None:
+    """
+    Examples:
+    - `auricle evaluate run test.jsonl`
+    - `auricle evaluate model.auricle test.jsonl --by speaker`
+    - `auricle evaluate english test.jsonl --format json --answers heard.jsonl`
+
+    Score a model on recordings whose transcripts are known: word and character error rates over
+    the whole corpus, with 95 % bootstrap intervals over utterances.
+    """
+    with counting("reading") as progress:
+        dataset = read_data(data, progress=progress)
+    if split and split not in dataset.splits:
+        raise ConfigError(f"{data}: has no split {split}, only {', '.join(dataset.splits)}")
+    examples = dataset.splits[split] if split else dataset.examples
+    with counting("transcribing") as progress:
+        pairs, normaliser = answer(find_model(model), examples, progress)
+    references = [normalise(example.text or "", normaliser) for example, _ in pairs]
+    heard = [normalise(result.text, normaliser) for _, result in pairs]
+    keys = {key: [_value(example, key) for example in examples] for key in by or ()}
+    score = score_transcripts(references, heard, keys)
+    if answers:
+        _write(answers, pairs, references, heard, score)
+    if style == "json":
+        facts = {"model": model, "data": str(data), "normaliser": normaliser}
+        output.print(json.dumps(facts | score.to_dict(), indent=2), markup=False)
+    else:
+        _show(score, sum(example.duration_s for example in examples))
+
+
+def _value(example: Example, key: str) -> str:
+    if key == "speaker":
+        return example.speaker or "unknown"
+    if key not in example.extra:
+        raise ConfigError(
+            f"{example.id} has no {key} to group by: its keys are "
+            f"{', '.join(['speaker', *example.extra])}"
+        )
+    return str(example.extra[key])
+
+
+def _row(name: str, counts: ErrorCounts) -> list[str]:
+    interval = counts.interval()
+    return [
+        name,
+        f"{counts.rate:.2%}",
+        f"{interval.low:.2%} to {interval.high:.2%}" if interval else "",
+        *(str(n) for n in (counts.substitutions, counts.deletions, counts.insertions)),
+        str(counts.reference),
+        str(len(counts.rows)),
+    ]
+
+
+def _show(score: Score, seconds: float) -> None:
+    columns = ["", "rate", "95 % interval", "sub", "del", "ins", "of", "utterances"]
+    rows = [_row("words (WER)", score.words), _row("characters (CER)", score.characters)]
+    output.print(table(columns, rows, f"{seconds / 3600:.2f} h of sound"))
+    for key, groups in score.by.items():
+        worst = sorted(groups.items(), key=lambda item: -item[1].rate)
+        output.print(table(columns, [_row(v, c) for v, c in worst], f"WER by {key}"))
+
+
+def _write(
+    path: Path, pairs: Pairs, references: Sequence[str], heard: Sequence[str], score: Score
+) -> None:
+    lines = [
+        json.dumps(
+            {
+                "id": example.id,
+                "audio_filepath": str(example.audio),
+                "text": reference,
+                "pred_text": hypothesis,
+                "wer": round(float(rate), 4),
+            },
+            ensure_ascii=False,
+        )
+        for (example, _), reference, hypothesis, rate in zip(
+            pairs, references, heard, score.words.rates, strict=True
+        )
+    ]
+    write_text(path, "\n".join(lines) + "\n")

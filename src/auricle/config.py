@@ -1,0 +1,168 @@
+"""Typed settings <-> TOML <-> key=value: strict, with a suggestion for a misspelt key.
+
+There is one way to configure: the defaults in the settings classes, overridden by a recipe (TOML),
+overridden by `key=value` words. Every settings class is frozen; the resolved settings travel inside
+each checkpoint and bundle, so a model never needs its recipe again.
+"""
+
+import difflib
+import json
+import tomllib
+import typing
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from auricle.errors import ConfigError
+
+
+class Settings(BaseModel):
+    """Base of every settings class: immutable, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
+        """Validate nested `values`.
+
+        Raises:
+            ConfigError: for an unknown key (names the nearest known one) or a value out of range.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ConfigError(f"{source}: {_explain(cls, error)}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON types, defaults included."""
+        return self.model_dump(mode="json")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def resolve(
+    cls: type[S], recipe: Path | None = None, overrides: Iterable[str] = (), **base: Any
+) -> S:
+    """Defaults < `base` < the recipe's TOML < `key=value` words.
+
+    Args:
+        recipe: a TOML file whose tables mirror the nesting of `cls`.
+        overrides: words such as `optimizer.rate=3e-4`; values are read as TOML, else as a string.
+        base: nested values that replace defaults, for what was inferred from data or machine.
+
+    Raises:
+        ConfigError: for an unreadable recipe, a malformed word, an unknown key or a bad value.
+    """
+    recipe_values = read_recipe(recipe) if recipe else {}
+    return cls.parse(merge(cls().to_dict(), base, recipe_values, parse_overrides(overrides)))
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The nested values of a TOML recipe."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the recipe ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a TOML recipe: {error}") from None
+
+
+def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
+    """`["a.b=1", "c=x"]` -> `{"a": {"b": 1}, "c": "x"}`."""
+    values: dict[str, Any] = {}
+    for word in words:
+        key, equals, text = word.partition("=")
+        parts = key.strip().split(".")
+        if not equals or not all(parts):
+            raise ConfigError(f"{word!r} is not a setting: write key=value, e.g. budget.minutes=30")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text.strip()
+        nested: Any = value
+        for part in reversed(parts):
+            nested = {part: nested}
+        values = merge(values, nested)
+    return values
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings merged, later layers winning.
+
+    A layer that changes a table's `kind` replaces that table: the settings of one kind (an encoder,
+    say) mean nothing to another.
+    """
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            old = merged.get(key)
+            if isinstance(value, Mapping) and isinstance(old, Mapping):
+                same_kind = value.get("kind", old.get("kind")) == old.get("kind")
+                merged[key] = merge(old, value) if same_kind else dict(value)
+            else:
+                merged[key] = value
+    return merged
+
+
+def to_toml(settings: Settings) -> str:
+    """The settings as a TOML recipe, which `read_recipe` reads back (None is left out)."""
+    return "\n".join(_toml_table(settings.to_dict(), ())).strip() + "\n"
+
+
+def _toml_table(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
+    plain = {k: v for k, v in table.items() if not isinstance(v, Mapping) and v is not None}
+    # JSON's scalars, strings and flat lists are TOML's too.
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]
+    if path and lines:
+        lines = ["", f"[{'.'.join(path)}]", *lines]
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            lines += _toml_table(value, (*path, key))
+    return lines
+
+
+def _explain(cls: type[Settings], error: ValidationError) -> str:
+    """One line for the first problem pydantic found, with the nearest known key."""
+    first = error.errors()[0]
+    where = tuple(str(part) for part in first["loc"])
+    key = ".".join(part for part in where if part not in _union_tags(cls))
+    if first["type"] == "extra_forbidden":
+        known = sorted(_keys(cls))
+        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [
+            name for name in known if name.rpartition(".")[2] == where[-1]
+        ]
+        hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown setting {key}; {hint}"
+    given = first.get("input")
+    return f"{key} = {given!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+
+
+def _members(annotation: Any) -> list[type[Settings]]:
+    """The settings classes inside an annotation such as `A | B | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        return [annotation]
+    return [found for part in typing.get_args(annotation) for found in _members(part)]
+
+
+def _keys(cls: type[Settings], prefix: str = "") -> set[str]:
+    keys: set[str] = set()
+    for name, field in cls.model_fields.items():
+        members = _members(field.annotation)
+        keys |= {prefix + name} if not members else set()
+        for member in members:
+            keys |= _keys(member, f"{prefix}{name}.")
+    return keys
+
+
+def _union_tags(cls: type[Settings]) -> set[str]:
+    """The `kind` values that pydantic puts into the location of an error inside a union."""
+    tags: set[str] = set()
+    for field in cls.model_fields.values():
+        for member in _members(field.annotation):
+            kind = member.model_fields.get("kind")
+            tags |= {str(kind.default)} if kind else set()
+            tags |= _union_tags(member)
+    return tags

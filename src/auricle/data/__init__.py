@@ -1,0 +1,18 @@
+"""Recordings and what is known of them: read from manifests and folders, parted, written back."""
+
+from auricle.data.example import Dataset, Example
+from auricle.data.manifests import write_manifest
+from auricle.data.read import Progress, read_data
+from auricle.data.splitting import in_usual_order, split_by_speaker, split_name, split_unit
+
+__all__ = [
+    "Dataset",
+    "Example",
+    "Progress",
+    "in_usual_order",
+    "read_data",
+    "split_by_speaker",
+    "split_name",
+    "split_unit",
+    "write_manifest",
+]

@@ -1,0 +1,202 @@
+"""Folders of recordings: how the public corpora and ordinary people lay them out.
+
+Every reader yields rows and judges nothing; `folder_rows` decides which reader a folder needs. A
+folder is, in this order: manifests named after splits, sub-folders named after splits, one of the
+LAYOUTS, one manifest, or recordings with their transcripts (or labels) beside them.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from auricle.data.manifests import MANIFEST_SUFFIXES, read_manifest
+from auricle.data.rows import Problems, Row, What
+from auricle.data.splitting import split_name
+from auricle.errors import DataError
+
+AUDIO_SUFFIXES = frozenset(
+    (
+        *(".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aiff", ".aif", ".caf", ".sph"),
+        *(".m4a", ".aac", ".webm", ".mp4"),
+    )
+)
+
+
+def folder_rows(folder: Path, what: What, problems: Problems) -> Iterator[Row]:
+    """The rows of a folder, with their splits where files or folders are named after them."""
+    folder = _unwrap(folder)
+    parts: Mapping[Path, str] = _split_manifests(folder) or _split_folders(folder)
+    if parts:
+        for part, split in parts.items():
+            read = (
+                folder_rows(part, what, problems)
+                if part.is_dir()
+                else read_manifest(part, problems)
+            )
+            for row in read:
+                yield dataclasses.replace(row, split=split)
+        return
+    files = list(_walk(folder))
+    for pattern, reader in LAYOUTS:
+        if matching := [path for path in files if pattern.fullmatch(path.name)]:
+            yield from reader(matching, files, problems)
+            return
+    manifests = [path for path in files if path.suffix.lower() in MANIFEST_SUFFIXES]
+    if len(manifests) > 1:
+        names = ", ".join(str(path.relative_to(folder)) for path in manifests[:5])
+        raise DataError(f"{folder}: holds several manifests ({names} ...); name the one you mean")
+    if manifests:
+        yield from read_manifest(manifests[0], problems)
+    else:
+        yield from _recordings(folder, files, what)
+
+
+def stm_rows(path: Path, problems: Problems) -> Iterator[Row]:
+    """The rows of one STM file, whose recordings lie beside it or in a folder beside its own."""
+    folder = path.parent.parent if path.parent.name == "stm" else path.parent
+    return _stm([path], list(_walk(folder)), problems)
+
+
+def _unwrap(folder: Path) -> Path:
+    """Step into `LibriSpeech/` and the like, when a folder holds nothing else of ours."""
+    if (folder / "legacy").is_dir() and (folder / "data").is_dir():
+        return folder / "legacy"  # TED-LIUM 3: both hold all talks; legacy has the usual splits
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    folders = [path for path in entries if path.is_dir()]
+    ours = AUDIO_SUFFIXES.union(MANIFEST_SUFFIXES)
+    if len(folders) == 1 and not any(path.suffix.lower() in ours for path in entries):
+        return folder if split_name(folders[0].name) else _unwrap(folders[0])
+    return folder
+
+
+def _split_manifests(folder: Path) -> dict[Path, str]:
+    """`train.jsonl`, `dev.tsv`, ...: of one kind only, ours before the tables of a corpus."""
+    for suffix in MANIFEST_SUFFIXES:
+        files = sorted(folder.glob(f"*{suffix}"))
+        if named := {path: split for path in files if (split := split_name(path.stem))}:
+            return named
+    return {}
+
+
+def _split_folders(folder: Path) -> dict[Path, str]:
+    """`train/` and `test/`, but not one folder per sound that happens to have a train in it."""
+    folders = sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    named = {path: split for path in folders if (split := split_name(path.name))}
+    is_split = len(named) == len(folders) or {"train"} < set(named.values())
+    return named if is_split else {}
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for name, folders, files in os.walk(folder):
+        folders[:] = sorted(entry for entry in folders if entry[0] != ".")
+        yield from (Path(name, file) for file in sorted(files) if file[0] != ".")
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot read it ({error.strerror})") from None
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower() in AUDIO_SUFFIXES
+
+
+def _librispeech(found: Sequence[Path], files: Sequence[Path], problems: Problems) -> Iterator[Row]:
+    """`1088-134315-0000 THE WORDS` in `1088-134315.trans.txt`; the reader's number comes first."""
+    audio = {(path.parent, path.stem): path for path in files if _is_audio(path)}
+    for path in found:
+        for number, line in enumerate(_lines(path), 1):
+            id_, _, text = line.strip().partition(" ")
+            where = f"{path.name}:{number}"
+            if recording := audio.get((path.parent, id_)):
+                values = {"id": id_, "audio": str(recording), "text": text}
+                yield Row(where, path.parent, values | {"speaker": id_.partition("-")[0]})
+            elif id_:
+                problems.append(f"{where}: no recording {path.parent / id_}.flac")
+
+
+def _stm(found: Sequence[Path], files: Sequence[Path], problems: Problems) -> Iterator[Row]:
+    """NIST STM, `talk channel speaker start end <labels> words`: stretches of long recordings."""
+    audio = {path.stem: path for path in files if _is_audio(path)}
+    for path in found:
+        for number, line in enumerate(_lines(path), 1):
+            where = f"{path.name}:{number}"
+            if not line.strip() or line.startswith(";;"):
+                continue
+            match = _STM_LINE.fullmatch(line.strip())
+            if not match:
+                problems.append(f"{where}: not talk, channel, speaker, start, end, words")
+            elif match["words"] == "ignore_time_segment_in_scoring":
+                continue
+            elif match["talk"] not in audio:
+                problems.append(f"{where}: no recording {match['talk']}.sph near {path.parent}")
+            else:
+                times = {"start": match["start"], "end": match["end"]}
+                values = {"audio": str(audio[match["talk"]]), "speaker": match["speaker"], **times}
+                id_ = f"{match['talk']}@{match['start']}"
+                yield Row(
+                    where, path.parent, values | {"id": id_, "text": _stm_text(match["words"])}
+                )
+
+
+_STM_LINE = re.compile(
+    r"(?P<talk>\S+)\s+\S+\s+(?P<speaker>\S+)\s+(?P<start>\S+)\s+(?P<end>\S+)"
+    r"(\s+<[^>]*>(?=\s|$))?(\s+(?P<words>.*))?"
+)
+
+
+def _stm_text(words: str | None) -> str:
+    """TED-LIUM's words as people write them: `it 's <unk> {NOISE} go(2)` -> `it's go`."""
+    words = re.sub(r"<\w+>|\{\w+\}|\(\d+\)", "", words or "")
+    return re.sub(r"\s+('\w)", r"\1", " ".join(words.split()))
+
+
+def _sphinx(found: Sequence[Path], files: Sequence[Path], problems: Problems) -> Iterator[Row]:
+    """CMU Sphinx, `<s> THE WORDS </s> (an251-fash-b)` in `an4_train.transcription`."""
+    audio = {path.stem: path for path in files if _is_audio(path)}
+    for path in found:
+        split = split_name(path.stem.rpartition("_")[2])
+        for number, line in enumerate(_lines(path), 1):
+            where = f"{path.name}:{number}"
+            words, _, id_ = line.strip().removesuffix(")").rpartition("(")
+            if recording := audio.get(id_):
+                text = re.sub(r"</?s>", "", words).strip()
+                values = {"id": id_, "audio": str(recording), "text": text}
+                yield Row(where, path.parent, values | {"speaker": recording.parent.name}, split)
+            elif line.strip():
+                problems.append(f"{where}: no recording {id_}")
+
+
+def _yesno(found: Sequence[Path], *_: object) -> Iterator[Row]:
+    """`0_1_1_0_1_0_1_1.wav`: eight times no (0) or yes (1), in Hebrew, by one man."""
+    for path in found:
+        text = " ".join("yes" if digit == "1" else "no" for digit in path.stem.split("_"))
+        yield Row(path.name, path.parent, {"id": path.stem, "audio": path.name, "text": text})
+
+
+Layout = Callable[[Sequence[Path], Sequence[Path], Problems], Iterator[Row]]
+LAYOUTS: Sequence[tuple[re.Pattern[str], Layout]] = (
+    (re.compile(r".+\.trans\.txt"), _librispeech),
+    (re.compile(r".+\.stm"), _stm),
+    (re.compile(r".+\.transcription"), _sphinx),
+    (re.compile(r"[01](_[01]){7}\.wav"), _yesno),
+)
+"""A file name that gives a layout away, and the reader of that layout."""
+
+
+def _recordings(folder: Path, files: Sequence[Path], what: What) -> Iterator[Row]:
+    """Recordings as they lie, each with the text of `x.txt` beside it or its folder as label."""
+    known = set(files)
+    for path in filter(_is_audio, files):
+        values = {"audio": str(path)}
+        if (transcript := path.with_suffix(".txt")) in known:
+            values["text"] = " ".join(" ".join(_lines(transcript)).split())
+        if what == "label" and path.parent != folder:
+            values["label"] = path.parent.name
+        yield Row(str(path.relative_to(folder)), folder, values)

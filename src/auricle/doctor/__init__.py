@@ -1,0 +1,11 @@
+"""doctor: what is wrong with this data, before anyone trains on it.
+
+`examine` listens to every recording and reads every transcript. Its errors are what training would
+fail on; its warnings are what would train well enough and serve badly.
+"""
+
+from auricle.doctor.checks import KINDS, DoctorSettings
+from auricle.doctor.examination import examine
+from auricle.doctor.report import Problem, Report
+
+__all__ = ["KINDS", "DoctorSettings", "Problem", "Report", "examine"]

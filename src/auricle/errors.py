@@ -1,0 +1,21 @@
+"""The four exceptions that auricle raises on purpose.
+
+A message says what came, what is needed and what to do, and names the file. The command line turns
+each of them into one line on stderr and exit status 2; any other exception is a defect of ours.
+"""
+
+
+class AuricleError(Exception):
+    """Base class: catch this to catch everything that auricle raises on purpose."""
+
+
+class DataError(AuricleError):
+    """A recording, transcript, manifest or folder cannot be used."""
+
+
+class ConfigError(AuricleError):
+    """A setting is unknown, out of range, or contradicts another one."""
+
+
+class ModelError(AuricleError):
+    """A bundle, checkpoint or export is damaged, incompatible, or answers wrongly."""

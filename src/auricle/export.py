@@ -1,0 +1,336 @@
+"""A trained model -> one bundle, behind a gate (torch).
+
+The graph has to answer like the model it came from, over several lengths and batch sizes, before it
+is written at all. An int8 graph has to earn its place on real clips: it may not be slower, and its
+score may not be worse by more than a stated amount. What was measured travels in the bundle.
+
+Only the legacy exporter (`dynamo=False`) handles packed recurrent layers, and it is exact there.
+"""
+
+import copy
+import math
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from auricle.bundle import GRAPH, WEIGHTS, Bundle, Card, write_bundle
+from auricle.config import Settings
+from auricle.errors import ConfigError, ModelError
+from auricle.features import FeatureSettings, FrontEnd
+from auricle.runtime import BATCH, Float32, Session
+
+OPSET = 17
+GATE_S = ((4.0,), (2.3, 0.7), (1.0, 3.1, 0.1, 1.7, 0.4), (30.0,))  # batches, by seconds of sound
+TIMED_S = (2.0, 4.0, 4.0, 6.0, 8.0, 8.0, 10.0, 14.0)  # clips for the race of fp32 and int8
+# Convolutions are left alone: quantised, they made models ten times slower.
+QUANTISED = ("MatMul", "Gemm", "LSTM")
+
+Score = Callable[[Bundle], Mapping[str, float]]
+"""What a bundle scores on real validation clips, through the runtime."""
+Goal = tuple[str, Literal["min", "max"]]
+"""The score that decides, and where it is better."""
+
+
+class ExportSettings(Settings):
+    """What goes into the bundle, and how strict the gate is."""
+
+    precision: Literal["auto", "fp32", "int8"] = "auto"  # auto: int8 where it costs nothing
+    weights: Literal["fp32", "fp16", "none"] = "fp16"  # for fine-tuning; none: a smaller file
+    tolerance: float = Field(1e-3, gt=0)  # largest difference between graph and model, fp32
+    int8_loss: float = Field(0.002, ge=0)  # how much worse int8 may score; of a WER 0.2 %
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One batch through the graph, each utterance of it alone through the model."""
+
+    lengths: tuple[int, ...]  # in frames
+    difference: float  # the largest one; inf where shapes differ
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """How far the graph's answers are from the model's."""
+
+    checks: tuple[Check, ...]
+    tolerance: float
+
+    @property
+    def difference(self) -> float:
+        """The largest of all checks."""
+        return max(check.difference for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return asdict(self) | {"difference": self.difference}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A graph of one precision, and what was measured on it."""
+
+    precision: str
+    graph: bytes
+    scores: Mapping[str, float]
+    speed: float  # seconds of sound per second, front end left out, one thread
+
+    def to_dict(self) -> dict[str, Any]:
+        """What the card says of it."""
+        return {
+            **self.scores,
+            "times_real_time": round(self.speed, 1),
+            "graph_bytes": len(self.graph),
+        }
+
+
+def export_bundle(
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    card: Card,
+    *,
+    settings: ExportSettings | None = None,
+    score: Score | None = None,
+    goal: Goal = ("wer", "min"),
+) -> Bundle:
+    """Write `model` as the bundle `path`, or say why not.
+
+    Args:
+        model: (B, T, F) float32, (B,) int64 -> (B, T2, ...) float32, (B,) int64; left as it is.
+        card: all that is known before the export; precision, metrics and description are added to.
+        score: scores a bundle on real clips; without it, no int8 graph can be chosen.
+        goal: the score that decides, and where it is better.
+
+    Raises:
+        ModelError: the graph answers differently, or int8 was asked for and is worse.
+        ConfigError: int8 was asked for with nothing to score it on.
+    """
+    settings = settings or ExportSettings()
+    if settings.precision == "int8" and score is None:
+        raise ConfigError("precision = int8 is judged on validation clips: give some, or use fp32")
+    model = copy.deepcopy(model).cpu().float().eval()
+    weights = _weights(model, settings.weights)
+    front_end = FrontEnd(FeatureSettings.parse(card.features, "features"))
+    with tempfile.TemporaryDirectory() as folder:
+        exact, small = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
+        export_onnx(model, front_end.dim, exact)
+        gate_report = gate(model, exact, front_end, settings.tolerance)
+        graphs = {"fp32": exact.read_bytes()}
+        if score and settings.precision != "fp32":
+            quantise_onnx(exact, small)
+            graphs["int8"] = small.read_bytes()
+        speeds = race(graphs, front_end)
+        candidates = {}
+        for precision, graph in graphs.items():
+            trial = card.model_copy(update={"precision": precision})
+            bundle = write_bundle(Path(folder, f"{precision}.auricle"), trial, {GRAPH: graph})
+            scores = dict(score(bundle)) if score else {}
+            candidates[precision] = Candidate(precision, graph, scores, speeds[precision])
+    chosen, reason = choose(candidates, settings, goal)
+    measured = {name: candidate.to_dict() for name, candidate in candidates.items()}
+    export = {"gate": gate_report.to_dict(), "chosen": chosen, "reason": reason, **measured}
+    description = f"{card.description.rstrip()}\n\n{_table(measured)}\n{reason}\n".lstrip()
+    updates = {
+        "precision": chosen,
+        "metrics": {**card.metrics, "export": export},
+        "description": description,
+    }
+    members = {GRAPH: candidates[chosen].graph, **weights}
+    write_bundle(path, card.model_copy(update=updates), members)
+    return Bundle.read(path)
+
+
+def export_onnx(model: nn.Module, features: int, path: Path) -> None:
+    """Write the graph of a model on the processor, in evaluation mode, free in batch and time.
+
+    Raises:
+        ModelError: for an operation that ONNX does not have.
+    """
+    # Not a batch of 1, and not of equal lengths: either would be frozen into the graph.
+    lengths = torch.tensor([57, 34])
+    example = torch.randn(2, 57, features, generator=torch.Generator().manual_seed(0))
+    axes = {
+        "features": {0: "B", 1: "T"},
+        "lengths": {0: "B"},
+        "outputs": {0: "B", 1: "T2"},
+        "output_lengths": {0: "B"},
+    }
+    try:
+        with _quiet():
+            torch.onnx.export(
+                model,
+                (example, lengths),
+                str(path),
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=["features", "lengths"],
+                output_names=["outputs", "output_lengths"],
+                dynamic_axes=axes,
+            )
+    except RuntimeError as error:
+        raise ModelError(f"this model cannot be written as an ONNX graph: {error}") from None
+
+
+def quantise_onnx(source: Path, target: Path) -> None:
+    """Write the graph with 8-bit weights in its matrix products and LSTMs.
+
+    Weights get 7 bits and a scale per channel: with 8, processors without VNNI saturate, and the
+    score would depend on the machine.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    graph = onnx.load(source)
+    # Says that the shapes are inferred, or the quantiser warns through the root logger.
+    onnx.helper.set_model_props(graph, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    quantize_dynamic(
+        graph,
+        target,
+        op_types_to_quantize=list(QUANTISED),
+        per_channel=True,
+        reduce_range=True,
+        weight_type=QuantType.QInt8,
+    )
+
+
+def gate(
+    model: nn.Module,
+    path: Path,
+    front_end: FrontEnd,
+    tolerance: float,
+    batches_s: Sequence[Sequence[float]] = GATE_S,
+) -> GateReport:
+    """Compare the graph's batches with the model's answers to each utterance alone.
+
+    Raises:
+        ModelError: with all figures, when one difference exceeds `tolerance`.
+    """
+    session = Session(path.read_bytes(), threads=1)
+    rng = np.random.default_rng(0)
+    checks = []
+    for batch_s in batches_s:
+        features = [_noise(rng, front_end, each_s) for each_s in batch_s]
+        outputs = session(features)
+        with torch.inference_mode():
+            wanted = [_alone(model, each) for each in features]
+        differences = [_difference(*pair) for pair in zip(outputs, wanted, strict=True)]
+        checks.append(Check(tuple(map(len, features)), max(differences)))
+    report = GateReport(tuple(checks), tolerance)
+    if not report.difference <= tolerance:
+        figures = "; ".join(f"{check.difference:.2g} for {check.lengths}" for check in checks)
+        raise ModelError(
+            f"the ONNX graph answers unlike the model, by more than {tolerance:g} (frames per"
+            f" utterance: {figures}): a layer depends on padding, or on a shape frozen at export"
+        )
+    return report
+
+
+def race(graphs: Mapping[str, bytes], front_end: FrontEnd, rounds: int = 3) -> dict[str, float]:
+    """Seconds of sound per second of each graph, batched as the runtime does, on one thread."""
+    rng = np.random.default_rng(0)
+    clips = [_noise(rng, front_end, each_s) for each_s in TIMED_S]
+    sessions = {name: Session(graph, threads=1) for name, graph in graphs.items()}
+    best_s = dict.fromkeys(graphs, math.inf)
+    for _ in range(rounds):  # in turns, so that a busy moment hits both
+        for name, session in sessions.items():
+            batch = 1 if name == "int8" else BATCH
+            begin = time.perf_counter()
+            for at in range(0, len(clips), batch):
+                session(clips[at : at + batch])
+            best_s[name] = min(best_s[name], time.perf_counter() - begin)
+    return {name: sum(TIMED_S) / seconds for name, seconds in best_s.items()}
+
+
+def choose(
+    candidates: Mapping[str, Candidate], settings: ExportSettings, goal: Goal
+) -> tuple[str, str]:
+    """The precision to keep, and a sentence that says why.
+
+    Raises:
+        ModelError: when int8 was asked for and scores worse than allowed.
+    """
+    if "int8" not in candidates:
+        asked = settings.precision == "fp32"
+        return "fp32", "fp32: " + ("as asked." if asked else "no clips to judge int8 on.")
+    exact, small = candidates["fp32"], candidates["int8"]
+    metric, better = goal
+    loss = small.scores[metric] - exact.scores[metric]
+    loss = loss if better == "min" else -loss
+    figures = f"{metric} {small.scores[metric]:.4f} in int8, {exact.scores[metric]:.4f} in fp32"
+    if not loss <= settings.int8_loss:
+        if settings.precision == "int8":
+            raise ModelError(
+                f"int8 loses too much: {figures}, allowed is {settings.int8_loss:g} more: use"
+                " precision = auto or fp32, or allow more with int8_loss"
+            )
+        return "fp32", f"fp32: int8 loses too much ({figures})."
+    speeds = f"{small.speed:.0f} against {exact.speed:.0f} x real time"
+    if settings.precision == "auto" and small.speed < exact.speed:
+        return "fp32", f"fp32: int8 is slower ({speeds})."
+    return "int8", f"int8: {figures}; {speeds}."
+
+
+def _weights(model: nn.Module, precision: str) -> dict[str, bytes]:
+    """The member with the weights, if one is wanted."""
+    import safetensors.torch
+
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in model.state_dict().items():
+        half = precision == "fp16" and tensor.is_floating_point()
+        tensors[name] = tensor.half() if half else tensor.clone()
+        if not tensors[name].isfinite().all():
+            raise ModelError(
+                f"the weights {name} hold infinity or NaN in {precision}: the training diverged, or"
+                " they need weights = fp32"
+            )
+    return {} if precision == "none" else {WEIGHTS: safetensors.torch.save(tensors)}
+
+
+def _noise(rng: np.random.Generator, front_end: FrontEnd, seconds: float) -> Float32:
+    """Made-up features, of the mean and variance that normalised ones have."""
+    frames = max(1, round(seconds / front_end.hop_s))
+    return rng.standard_normal((frames, front_end.dim), np.float32)
+
+
+def _alone(model: nn.Module, features: Float32) -> Float32:
+    outputs, lengths = model(torch.from_numpy(features)[None], torch.tensor([len(features)]))
+    answer: Float32 = outputs[0, : int(lengths[0])].numpy()
+    return answer
+
+
+def _difference(output: Float32, wanted: Float32) -> float:
+    if output.shape != wanted.shape:
+        return math.inf
+    return float(np.abs(output - wanted).max(initial=0))
+
+
+def _table(measured: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown, one row per precision."""
+    columns = list(next(iter(measured.values())))
+    rows = [["graph", *columns], ["---"] * (1 + len(columns))]
+    rows += [[name, *(f"{row[key]:.6g}" for key in columns)] for name, row in measured.items()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back what torch says about its legacy exporter, the C++ part of it included."""
+    stderr = os.dup(2)
+    with Path(os.devnull).open("w") as null, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        os.dup2(null.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)

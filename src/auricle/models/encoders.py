@@ -1,0 +1,178 @@
+"""Encoders: features in, hidden states out, all under one contract.
+
+    encoder(x: (B, T, F) float, lengths: (B,) int64) -> ((B, T2, D) float, lengths2: (B,) int64)
+
+`stride` is the number of input frames per output frame and `lengths2 = ceil(lengths / stride)`; the
+states beyond `lengths2` mean nothing. An utterance gets the same states alone as in any batch.
+"""
+
+from typing import Annotated, Literal, Protocol, runtime_checkable
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from auricle.config import Settings
+from auricle.errors import ConfigError
+from auricle.models.layers import (
+    ConformerBlock,
+    ConvSubsample,
+    Recurrent,
+    ResidualConv,
+    flat_frequency,
+    halved,
+    masked,
+    valid_mask,
+)
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What every encoder offers, so that every task can use every encoder."""
+
+    stride: int  # input frames per output frame
+    dim: int  # D of the output
+    causal: bool  # no output depends on input beyond its own `stride` frames
+
+    def __call__(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]: ...
+
+
+class ConvLSTMSettings(Settings):
+    """Residual 2-D convolutions, a linear layer, bidirectional LSTM layers: the classic."""
+
+    kind: Literal["conv_lstm"] = "conv_lstm"
+    channels: int = Field(32, ge=1)  # of every convolution
+    blocks: int = Field(2, ge=0)  # residual blocks after the two strided convolutions
+    dim: int = Field(384, ge=1)  # width of the linear layer under the LSTM
+    hidden: int = Field(320, ge=1)  # LSTM cells per direction
+    layers: int = Field(3, ge=1)
+    dropout: float = Field(0.15, ge=0, lt=1)
+
+
+class RNNSettings(Settings):
+    """Stacked LSTM or GRU layers straight on the features, `stack` frames at a time."""
+
+    kind: Literal["rnn"] = "rnn"
+    cell: Literal["lstm", "gru"] = "lstm"
+    hidden: int = Field(320, ge=1)  # cells per direction
+    layers: int = Field(4, ge=1)
+    bidirectional: bool = True
+    stack: int = Field(3, ge=1)  # frames joined into one input: the stride
+    dropout: float = Field(0.15, ge=0, lt=1)
+
+
+class ConformerSettings(Settings):
+    """Gulati et al. 2020, arXiv:2005.08100; rotary positions, layer for batch normalisation."""
+
+    kind: Literal["conformer"] = "conformer"
+    channels: int = Field(32, ge=1)  # of the two strided convolutions
+    dim: int = Field(144, ge=4)
+    heads: int = Field(4, ge=1)
+    layers: int = Field(8, ge=1)
+    expansion: int = Field(4, ge=1)  # of the feed-forward modules
+    width: int = Field(15, ge=1)  # of the depthwise convolution, in frames; odd
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+
+EncoderSettings = Annotated[
+    ConvLSTMSettings | RNNSettings | ConformerSettings, Field(discriminator="kind")
+]
+
+
+class ConvLSTM(nn.Module):
+    """Strided convolutions, residual blocks, a linear layer, bidirectional LSTM layers."""
+
+    stride = 4
+    causal = False
+
+    def __init__(self, features: int, settings: ConvLSTMSettings) -> None:
+        super().__init__()
+        s = settings
+        reduced = -(-features // 4)
+        self.dim = 2 * s.hidden
+        self.first = nn.Conv2d(1, s.channels, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(s.channels, s.channels, 3, stride=2, padding=1)
+        self.blocks = nn.ModuleList(
+            ResidualConv(s.channels, reduced, s.dropout) for _ in range(s.blocks)
+        )
+        self.project = nn.Linear(s.channels * reduced, s.dim)
+        self.norm = nn.LayerNorm(s.dim)
+        self.dropout = nn.Dropout(s.dropout)
+        self.lstm = Recurrent("lstm", s.dim, s.hidden, s.layers, True, s.dropout)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        y = masked(x[:, None], lengths)
+        for conv in (self.first, self.second):
+            lengths = halved(lengths)
+            y = masked(torch.relu(conv(y)), lengths)
+        for block in self.blocks:
+            y = block(y, lengths)
+        y = self.dropout(torch.relu(self.norm(self.project(flat_frequency(y)))))
+        return self.lstm(y, lengths), lengths
+
+
+class RNN(nn.Module):
+    """Stacked recurrent layers over groups of `stack` frames."""
+
+    def __init__(self, features: int, settings: RNNSettings) -> None:
+        super().__init__()
+        s = settings
+        self.stride = s.stack
+        self.causal = not s.bidirectional
+        self.dim = s.hidden * (2 if s.bidirectional else 1)
+        self.norm = nn.LayerNorm(features * s.stack)
+        self.rnn = Recurrent(
+            s.cell, features * s.stack, s.hidden, s.layers, s.bidirectional, s.dropout
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        x = x * valid_mask(lengths, x.shape[1])[:, :, None].to(x.dtype)
+        x = nn.functional.pad(x, (0, 0, 0, -x.shape[1] % self.stride))
+        x = x.reshape(x.shape[0], x.shape[1] // self.stride, -1)
+        lengths = torch.div(lengths + self.stride - 1, self.stride, rounding_mode="floor")
+        return self.rnn(self.norm(x), lengths), lengths
+
+
+class Conformer(nn.Module):
+    """Strided convolutions, then Conformer blocks."""
+
+    stride = ConvSubsample.stride
+    causal = False
+
+    def __init__(self, features: int, settings: ConformerSettings) -> None:
+        super().__init__()
+        s = settings
+        if s.dim % (2 * s.heads):
+            raise ConfigError(
+                f"encoder.dim = {s.dim}: must be a multiple of 2 x heads = {2 * s.heads}"
+            )
+        if s.width % 2 == 0:
+            raise ConfigError(f"encoder.width = {s.width}: must be odd, e.g. {s.width + 1}")
+        self.dim = s.dim
+        self.front = ConvSubsample(features, s.dim, s.channels, s.dropout)
+        self.blocks = nn.ModuleList(
+            ConformerBlock(s.dim, s.heads, s.expansion, s.width, s.dropout) for _ in range(s.layers)
+        )
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        y, lengths = self.front(x, lengths)
+        valid = valid_mask(lengths, y.shape[1])
+        for block in self.blocks:
+            y = block(y, valid)
+        return y, lengths
+
+
+def build_encoder(features: int, settings: Settings) -> Encoder:
+    """The encoder that `settings.kind` names, for `features` inputs per frame.
+
+    Raises:
+        ConfigError: when two settings contradict each other.
+    """
+    return ENCODERS[type(settings)](features, settings)
+
+
+ENCODERS: dict[type[Settings], type[nn.Module]] = {
+    ConvLSTMSettings: ConvLSTM,
+    RNNSettings: RNN,
+    ConformerSettings: Conformer,
+}

@@ -1,0 +1,241 @@
+"""Results: frozen values with times in seconds, and the formats that a transcript is written in."""
+
+import json
+import math
+import textwrap
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Self
+
+from auricle.errors import DataError
+
+LINE_LETTERS = 42  # the longest line of a subtitle, by broadcasters' custom
+CUE_LINES = 2
+CUE_LONGEST_S = 7.0
+CUE_SHORTEST_MS = 1000  # a shorter cue stays longer, if the next one leaves it the time
+_VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One word, when it was said, and how sure the model was (0 to 1)."""
+
+    text: str
+    start_s: float
+    end_s: float
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of speech; `words` may be empty when only the whole was timed."""
+
+    start_s: float
+    end_s: float
+    text: str
+    words: tuple[Word, ...] = ()
+    confidence: float | None = None
+
+    @classmethod
+    def of(cls, words: Sequence[Word]) -> Self:
+        """The segment that one or more words make; as sure as they are on average."""
+        text = _text(words)
+        confidence = sum(word.confidence for word in words) / len(words)
+        return cls(words[0].start_s, words[-1].end_s, text, tuple(words), confidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in a recording of `duration_s` seconds."""
+
+    text: str
+    segments: tuple[Segment, ...]
+    duration_s: float
+    language: str | None = None
+
+    @classmethod
+    def of(
+        cls, segments: Iterable[Segment], duration_s: float, language: str | None = None
+    ) -> Self:
+        """The transcript that segments make, in their order."""
+        segments = tuple(segments)
+        text = " ".join(segment.text for segment in segments if segment.text)
+        return cls(text, segments, duration_s, language)
+
+    @property
+    def words(self) -> tuple[Word, ...]:
+        """The words of all segments."""
+        return tuple(word for segment in self.segments for word in segment.words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The transcript as JSON types, nothing lost; `from_dict` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            DataError: when it is not a transcript.
+        """
+        try:
+            segments = tuple(
+                Segment(**{**segment, "words": tuple(Word(**word) for word in segment["words"])})
+                for segment in values["segments"]
+            )
+            return cls(**{**values, "segments": segments})
+        except (KeyError, TypeError) as error:
+            raise DataError(f"this is not a transcript: {error!r}") from None
+
+
+def to_txt(transcript: Transcript) -> str:
+    """The text alone, on one line."""
+    return transcript.text + "\n"
+
+
+def to_srt(transcript: Transcript) -> str:
+    """SubRip subtitles. The format has no escapes: only its arrow is taken out of the text."""
+    blocks = (
+        f"{number}\n{_clock(cue.start_ms, ',')} --> {_clock(cue.end_ms, ',')}\n"
+        + "\n".join(cue.lines).replace("-->", "->")
+        + "\n"
+        for number, cue in enumerate(_cues(transcript), 1)
+    )
+    return "\n".join(blocks)
+
+
+def to_vtt(transcript: Transcript) -> str:
+    """WebVTT subtitles (W3C)."""
+    blocks = (
+        f"{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n"
+        + "\n".join(cue.lines).translate(_VTT_ESCAPES)
+        + "\n"
+        for cue in _cues(transcript)
+    )
+    return "\n".join(("WEBVTT\n", *blocks))
+
+
+def to_json(transcript: Transcript) -> str:
+    """The JSON of `verbose_json`."""
+    return json.dumps(verbose_json(transcript), ensure_ascii=False, indent=2) + "\n"
+
+
+def verbose_json(transcript: Transcript) -> dict[str, Any]:
+    """The answer that OpenAI's transcription interface gives for response_format=verbose_json.
+
+    What no CTC model knows has a neutral value: no tokens, temperature 0, no_speech_prob 0.
+    """
+    return {
+        "task": "transcribe",
+        "language": transcript.language or "unknown",
+        "duration": _rounded(transcript.duration_s),
+        "text": transcript.text,
+        "segments": [
+            {
+                "id": number,
+                "seek": 0,
+                "start": _rounded(segment.start_s),
+                "end": _rounded(segment.end_s),
+                "text": segment.text,
+                "tokens": [],
+                "temperature": 0.0,
+                "avg_logprob": _log(segment.confidence),
+                "compression_ratio": _compression_ratio(segment.text),
+                "no_speech_prob": 0.0,
+            }
+            for number, segment in enumerate(transcript.segments)
+        ],
+        "words": [
+            {"word": word.text, "start": _rounded(word.start_s), "end": _rounded(word.end_s)}
+            for word in transcript.words
+        ],
+    }
+
+
+FORMATS: dict[str, Callable[[Transcript], str]] = {
+    "txt": to_txt,
+    "srt": to_srt,
+    "vtt": to_vtt,
+    "json": to_json,
+}
+
+
+class _Cue(NamedTuple):
+    start_ms: int
+    end_ms: int
+    lines: list[str]
+
+
+class _Timed(NamedTuple):
+    text: str
+    start_s: float
+    end_s: float
+
+
+def _cues(transcript: Transcript) -> list[_Cue]:
+    """Cues in order, never overlapping, each at least 1 ms long and at most two short lines."""
+    groups = [group for segment in transcript.segments for group in _groups(segment)]
+    nexts_s = [*(group[0].start_s for group in groups[1:]), transcript.duration_s]
+    cues: list[_Cue] = []
+    free_ms = 0
+    for group, next_s in zip(groups, nexts_s, strict=False):
+        start_ms = max(free_ms, round(group[0].start_s * 1000))
+        end_ms = max(start_ms + 1, round(group[-1].end_s * 1000))
+        end_ms = max(end_ms, min(start_ms + CUE_SHORTEST_MS, round(next_s * 1000)))
+        cues.append(_Cue(start_ms, end_ms, _lines(_text(group))))
+        free_ms = end_ms
+    return cues
+
+
+def _groups(segment: Segment) -> Iterator[list[_Timed]]:
+    """The words of a segment, cut where a cue would be too long for the eye or the clock."""
+    group: list[_Timed] = []
+    for word in _timed(segment):
+        longer = [*group, word]
+        too_long = word.end_s - longer[0].start_s > CUE_LONGEST_S
+        if group and (too_long or len(_lines(_text(longer))) > CUE_LINES):
+            yield group
+            longer = [word]
+        group = longer
+    if group:
+        yield group
+
+
+def _timed(segment: Segment) -> Iterator[_Timed]:
+    """Words no longer than a line. Time within an untimed text or a cut word goes by letters."""
+    spans = segment.words or (Word(segment.text, segment.start_s, segment.end_s, 1.0),)
+    for span in spans:
+        parts = [part for word in span.text.split() for part in _lines(word)]
+        letters, done = sum(map(len, parts)), 0
+        for part in parts:
+            per_letter_s = (span.end_s - span.start_s) / letters
+            start_s = span.start_s + done * per_letter_s
+            done += len(part)
+            yield _Timed(part, start_s, span.start_s + done * per_letter_s)
+
+
+def _text(words: Iterable[Word | _Timed]) -> str:
+    return " ".join(word.text for word in words)
+
+
+def _lines(text: str) -> list[str]:
+    return textwrap.wrap(text, LINE_LETTERS, break_on_hyphens=False)
+
+
+def _clock(time_ms: int, point: str) -> str:
+    seconds, millis = divmod(time_ms, 1000)
+    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{millis:03}"
+
+
+def _rounded(seconds: float) -> float:
+    return round(seconds, 3)
+
+
+def _log(confidence: float | None) -> float:
+    return math.log(max(confidence, 1e-10)) if confidence is not None else 0.0
+
+
+def _compression_ratio(text: str) -> float:
+    data = text.encode("utf-8")
+    return len(data) / len(zlib.compress(data))

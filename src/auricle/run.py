@@ -1,0 +1,275 @@
+"""What a training keeps: its folder on disk, and the state that lets it stop and go on exactly.
+
+run/settings.toml      the resolved settings          run/last.safetensors  to go on from
+run/environment.json   versions, machine, data        run/best.safetensors  the weights to use
+run/log.jsonl          every update and evaluation    run/tensorboard/      the same, as curves
+run/train.jsonl, run/valid.jsonl                      the data it was given
+"""
+
+import json
+import os
+import platform
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import auricle
+from auricle.checkpoint import (
+    load_strictly,
+    mean_of,
+    optimizer_tensors,
+    read_checkpoint,
+    restore_optimizer,
+    under_prefix,
+    with_prefix,
+    write_checkpoint,
+)
+from auricle.config import Settings, to_toml
+from auricle.data import Dataset, Example, write_manifest
+from auricle.errors import ConfigError, DataError
+from auricle.files import write_text
+
+
+@dataclass
+class Counters:
+    """Where a training stands: all of it is JSON, all of it is in the checkpoint."""
+
+    step: int = 0
+    epoch: int = 0
+    position: int = 0  # updates done in this epoch
+    minutes: float = 0.0
+    evaluated_step: int = -1
+    evaluated_minute: float = 0.0
+    worse: int = 0  # evaluations since the best one
+    best: dict[str, float] = field(default_factory=dict)
+    stopped: str = ""  # why the training ended; "" while it has not
+
+
+class LossScale:
+    """Keeps fp16 gradients in range: halves when one overflows, doubles after 1,000 that do not.
+
+    Micikevicius et al. 2018, "Mixed precision training", section 3.2.
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self.value = 65_536.0 if enabled else 1.0
+        self.good = 0
+
+    def update(self, finite: bool) -> None:
+        if not self.enabled:
+            return
+        self.good = self.good + 1 if finite else 0
+        if not finite:
+            self.value = max(self.value / 2.0, 1.0)
+        elif self.good % 1_000 == 0:
+            self.value *= 2.0
+
+
+class Averager:
+    """The weights that are evaluated and kept: a moving average, the mean of the last, or none."""
+
+    def __init__(self, model: nn.Module, kind: str, decay: float, last: int) -> None:
+        self.model, self.kind, self.decay = model, kind, decay
+        self.mean = _weights(model) if kind == "ema" else {}
+        self.snapshots: deque[dict[str, Tensor]] = deque(maxlen=last)
+
+    def update(self, step: int) -> None:
+        """Move the average; early on it forgets faster, to lose the random start."""
+        if self.kind == "ema":
+            decay = min(self.decay, (1.0 + step) / (10.0 + step))
+            now = self.model.state_dict()
+            for name, mean in self.mean.items():
+                if mean.is_floating_point():
+                    mean.lerp_(now[name], 1.0 - decay)
+                else:
+                    mean.copy_(now[name])
+
+    def snapshot(self) -> None:
+        """Before an evaluation: remember these weights, if the last few are to be averaged."""
+        if self.kind == "last":
+            self.snapshots.append(_weights(self.model))
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The averaged weights in the model for the length of a `with`."""
+        if self.kind == "none":
+            yield
+            return
+        training = _weights(self.model)
+        averaged = self.mean if self.kind == "ema" else mean_of(list(self.snapshots))
+        self.model.load_state_dict(averaged)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(training)
+
+    def tensors(self) -> dict[str, Tensor]:
+        kept = with_prefix("mean", self.mean)
+        for number, snapshot in enumerate(self.snapshots):
+            kept |= with_prefix(f"snapshot{number}", snapshot)
+        return kept
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, tensor in under_prefix("mean", tensors).items():
+            self.mean[name].copy_(tensor)
+        while snapshot := under_prefix(f"snapshot{len(self.snapshots)}", tensors):
+            self.snapshots.append(snapshot)
+            if len(self.snapshots) == self.snapshots.maxlen:
+                break
+
+
+@dataclass
+class TrainingState:
+    """All that changes while training. Random numbers are not in it: they are drawn per step."""
+
+    model: nn.Module
+    optimizers: dict[str, torch.optim.Optimizer]
+    averager: Averager
+    scale: LossScale
+    counters: Counters
+
+    def save(self, path: Path, card: Mapping[str, Any]) -> None:
+        tensors = with_prefix("model", self.model.state_dict())
+        tensors |= with_prefix("average", self.averager.tensors())
+        for name, optimizer in self.optimizers.items():
+            tensors |= with_prefix(f"optimizer.{name}", optimizer_tensors(optimizer))
+        scale = {"value": self.scale.value, "good": self.scale.good}
+        state = {**card, "counters": asdict(self.counters), "scale": scale}
+        write_checkpoint(path, tensors, state)
+
+    def restore(self, path: Path, card: Mapping[str, Any]) -> None:
+        """Take everything from the checkpoint at `path`.
+
+        Raises:
+            ConfigError: when it was made with other settings of the model, data or optimizer; a
+                larger budget is welcome.
+        """
+        tensors, state = read_checkpoint(path)
+        _same_training(path, state, card)
+        load_strictly(self.model, under_prefix("model", tensors), str(path))
+        self.averager.restore(under_prefix("average", tensors))
+        for name, optimizer in self.optimizers.items():
+            restore_optimizer(optimizer, under_prefix(f"optimizer.{name}", tensors))
+        vars(self.scale).update(state["scale"])
+        vars(self.counters).update(state["counters"])
+        if state["settings"]["budget"] != card["settings"]["budget"]:
+            self.counters.stopped = ""
+
+
+class RunFolder:
+    """The files of a training. Only the leading process writes."""
+
+    def __init__(
+        self, path: Path, card: Mapping[str, Any], tensorboard: bool, *, writes: bool
+    ) -> None:
+        self.path, self.writes = path, writes
+        self.last, self.best = path / "last.safetensors", path / "best.safetensors"
+        self.card = card
+        self.curves: Any = None
+        if writes:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                self._log = (path / "log.jsonl").open("a", encoding="utf-8")
+            except OSError as error:
+                raise DataError(f"{path}: cannot write the run there ({error.strerror})") from None
+            if tensorboard:
+                self.curves = _summary_writer(path / "tensorboard")
+
+    def describe(
+        self, train: Sequence[Example], valid: Sequence[Example], settings: Settings
+    ) -> None:
+        """Write what this training is: settings, data, versions and machine."""
+        data = {
+            name: {
+                "examples": len(examples),
+                "hours": round(sum(e.duration_s for e in examples) / 3600.0, 4),
+                "fingerprint": Dataset(tuple(examples), self.path).fingerprint(),
+            }
+            for name, examples in (("train", train), ("valid", valid))
+        }
+        machine = {
+            "auricle": auricle.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        }
+        write_text(
+            self.path / "environment.json", json.dumps({"data": data, "machine": machine}, indent=2)
+        )
+        write_text(self.path / "settings.toml", to_toml(settings))
+        for name, examples in (("train", train), ("valid", valid)):
+            write_manifest(self.path / f"{name}.jsonl", examples)
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Append one line to the log, and its numbers to the curves."""
+        if not self.writes:
+            return
+        self._log.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._log.flush()
+        if self.curves is not None:
+            numbers = {**record, **record.get("scores", {})}
+            for key, value in numbers.items():
+                if isinstance(value, int | float) and key != "step":
+                    self.curves.add_scalar(f"{record['kind']}/{key}", value, record["step"])
+
+    def rewind(self, step: int) -> None:
+        """Drop the log's lines after `step`: they will be written again."""
+        if not self.writes:
+            return
+        self._log.close()
+        path = self.path / "log.jsonl"
+        kept = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:  # the line that a kill cut short
+                continue
+            if record.get("step", 0) <= step:
+                kept.append(line + "\n")
+        write_text(path, "".join(kept))
+        self._log = path.open("a", encoding="utf-8")
+
+    def close(self) -> None:
+        if self.writes:
+            self._log.close()
+            if self.curves is not None:
+                self.curves.close()
+
+
+def _weights(model: nn.Module) -> dict[str, Tensor]:
+    return {name: t.detach().clone() for name, t in model.state_dict().items()}
+
+
+# What may differ between a checkpoint and the training that goes on from it.
+_FREE = ("budget", "evaluation", "loop")
+
+
+def _same_training(path: Path, state: Mapping[str, Any], card: Mapping[str, Any]) -> None:
+    old, new = dict(state["settings"]), dict(card["settings"])
+    changed = [k for k in new if k not in _FREE and old.get(k) != new[k]]
+    changed += [k for k in ("task", "tokenizer") if state.get(k) != card.get(k)]
+    if old["loop"]["seed"] != new["loop"]["seed"]:
+        changed.append("loop.seed")
+    if changed:
+        raise ConfigError(
+            f"{path.parent} holds a training with other settings ({', '.join(changed)}): "
+            "choose another --out, or the same settings to go on"
+        )
+
+
+def _summary_writer(path: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(path))

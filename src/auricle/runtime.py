@@ -1,0 +1,334 @@
+"""A bundle at work: recordings in, answers out, without torch.
+
+`Session` runs the graph over padded batches. `Engine` adds the front end and turns recordings of
+any length into batches of similar pieces across files, in bounded memory; what the outputs mean it
+does not know. `Recognizer` reads them as tokens and gives transcripts:
+
+    recognizer = Recognizer.load("model.auricle")
+    print(recognizer.transcribe("clip.wav").text)
+
+An answer does not depend on what else is in the batch: graphs mask padding by `lengths`, and int8
+graphs, whose scales are taken over the whole batch, get one piece at a time.
+
+Axes: B batch, T feature frames, F features, T2 output frames, V symbols, N samples.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle import audio
+from auricle.bundle import GRAPH, Bundle
+from auricle.decode import assemble, ctc_greedy, spell
+from auricle.errors import AuricleError, ConfigError, DataError, ModelError
+from auricle.features import FeatureSettings, FrontEnd
+from auricle.results import Transcript, Word
+from auricle.text import tokenizer_from_dict
+
+BATCH = 8  # pieces that a graph sees at once
+POOL_BATCHES = 4  # so many batches of pieces are sorted by length together
+LONGEST_S = 20.0  # a longer recording is cut at its pauses
+CHUNK_S = 10.0  # sound read at once
+
+Float32 = NDArray[np.float32]
+Source = str | os.PathLike[str] | tuple[NDArray[Any], int]
+"""A file; or samples within -1..1, (N,) or (N, channels), and their rate in Hz."""
+Progress = Callable[[float], None]
+"""Told how many further seconds of sound are done."""
+R = TypeVar("R")
+
+
+class Session:
+    """An ONNX graph on the processor: (T, F) features in, one array per utterance out.
+
+    The graph takes `features` (B, T, F) float32 and `lengths` (B,) int64, and gives (B, T2, ...)
+    float32 and its lengths (B,) int64. Safe to call from several threads.
+
+    Raises:
+        ModelError: when ONNX Runtime cannot load the graph, or it is not of this form.
+    """
+
+    def __init__(self, graph: bytes, *, threads: int | None = None, name: str = GRAPH) -> None:
+        import onnxruntime
+        from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+        # They have no base of their own. As ONNX Runtime gets the graph as bytes, without a path,
+        # it refuses weights that would lie in other files.
+        self._failures = tuple(
+            kind
+            for kind in vars(state).values()
+            if isinstance(kind, type) and issubclass(kind, Exception)
+        )
+        self._name = name
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or usable_cores()
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # errors come as exceptions
+        options.enable_mem_pattern = False  # it plans for repeated shapes; ours all differ
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                graph, options, providers=["CPUExecutionProvider"]
+            )
+        except self._failures as error:
+            raise ModelError(f"{name}: ONNX Runtime cannot load the graph: {error}") from None
+        inputs = [node.name for node in self._session.get_inputs()]
+        outputs = self._session.get_outputs()
+        if inputs != ["features", "lengths"] or len(outputs) != 2:
+            raise ModelError(
+                f"{name}: the graph has inputs {inputs} and {len(outputs)} outputs; needed are"
+                " features and lengths, and two"
+            )
+
+    def __call__(self, features: Sequence[Float32]) -> list[Float32]:
+        """(T, F) each, T >= 1 -> (T2, ...) each."""
+        lengths = np.array([len(each) for each in features], np.int64)
+        padded = np.zeros((len(features), lengths.max(), features[0].shape[1]), np.float32)
+        for row, each in zip(padded, features, strict=True):
+            row[: len(each)] = each
+        try:
+            outputs, ends = self._session.run(None, {"features": padded, "lengths": lengths})
+        except self._failures as error:
+            raise ModelError(f"{self._name}: the graph failed: {error}") from None
+        return [output[:end] for output, end in zip(outputs, ends, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Generic[R]):
+    """What was heard in one piece of a recording."""
+
+    start_s: float
+    end_s: float
+    value: R
+
+
+@dataclass(slots=True)
+class Heard(Generic[R]):
+    """One recording and what was heard in it, in order of time; or why nothing was."""
+
+    source: Source
+    duration_s: float = 0.0
+    parts: list[Part[R]] = field(default_factory=list)
+    error: AuricleError | None = None
+    waiting: int = 0  # pieces that are cut but not answered
+    read: bool = False  # to its end, or to the error
+
+    @property
+    def done(self) -> bool:
+        return self.read and (self.error is not None or not self.waiting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece(Generic[R]):
+    heard: Heard[R]
+    start_s: float
+    end_s: float
+    features: Float32
+
+
+class Engine:
+    """Front end and graph of one bundle, for any kind of answer.
+
+    Raises:
+        ModelError: when the bundle's settings or its graph cannot be used.
+    """
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
+        self.bundle = bundle
+        try:
+            self.front_end = FrontEnd(FeatureSettings.parse(bundle.card.features, "features"))
+        except ConfigError as error:
+            raise ModelError(f"{bundle.path}: {error}") from None
+        self.rate_hz = self.front_end.settings.sample_rate_hz
+        self.session = Session(bundle.member(GRAPH), threads=threads, name=str(bundle.path))
+
+    def answer_many(
+        self,
+        sources: Iterable[Source],
+        interpret: Callable[[Sequence[Float32]], Sequence[R]],
+        *,
+        batch: int = BATCH,
+        progress: Progress | None = None,
+    ) -> Iterator[Heard[R]]:
+        """Run recordings through the graph; one that cannot be read does not stop the others.
+
+        Never more than `POOL_BATCHES * batch` pieces of `LONGEST_S` are held, however long or many
+        the recordings are.
+
+        Args:
+            sources: taken one after the other, as they are needed.
+            interpret: what to keep of each piece's output (T2, ...); the outputs are dropped.
+            batch: most pieces to run at once.
+
+        Yields:
+            Each recording in the order of `sources`, once it is complete.
+        """
+        begun: deque[Heard[R]] = deque()
+        pool: list[_Piece[R]] = []
+        for source in sources:
+            begun.append(Heard(source))
+            for piece in self._pieces(begun[-1]):
+                pool.append(piece)
+                if len(pool) == POOL_BATCHES * batch:
+                    self._run(pool, interpret, batch, progress)
+                    pool = []
+                    yield from _completed(begun)
+            yield from _completed(begun)
+        self._run(pool, interpret, batch, progress)
+        yield from _completed(begun)
+
+    def _pieces(self, heard: Heard[R]) -> Iterator[_Piece[R]]:
+        """Cut a recording; what is wrong with it is noted in `heard`."""
+        try:
+            chunks = self._chunks(heard.source)
+            for start_s, samples in audio.split_at_pauses(
+                chunks, self.rate_hz, longest_s=LONGEST_S
+            ):
+                heard.duration_s = start_s + len(samples) / self.rate_hz
+                features = self.front_end(samples)
+                if len(features):  # else shorter than one window
+                    heard.waiting += 1
+                    yield _Piece(heard, start_s, heard.duration_s, features)
+        except AuricleError as error:
+            heard.error = error
+        heard.read = True
+
+    def _chunks(self, source: Source) -> Iterator[Float32]:
+        if not isinstance(source, tuple):
+            return audio.chunks(source, CHUNK_S, self.rate_hz)
+        samples, rate_hz = source
+        floats = np.issubdtype(samples.dtype, np.floating)
+        if not floats or samples.ndim not in (1, 2) or not len(samples) or rate_hz <= 0:
+            raise DataError(
+                f"{samples.dtype} {samples.shape} at {rate_hz} Hz is no sound: give floats within"
+                " -1..1, (samples,) or (samples, channels), and their rate"
+            )
+        if not np.isfinite(samples).all():
+            raise DataError(f"samples {samples.shape} hold NaN or infinity")
+        mono = audio.mix_down(samples.astype(np.float32, copy=False))
+        return iter([audio.resample(mono, rate_hz, self.rate_hz)])
+
+    def _run(
+        self,
+        pool: list[_Piece[R]],
+        interpret: Callable[[Sequence[Float32]], Sequence[R]],
+        batch: int,
+        progress: Progress | None,
+    ) -> None:
+        """Answer the pieces, the longest first, so that a batch holds little padding."""
+        pieces = sorted((p for p in pool if not p.heard.error), key=lambda p: -len(p.features))
+        # The scales of dynamic quantisation span the batch: neighbours would change the answer.
+        batch = 1 if self.bundle.card.precision == "int8" else batch
+        for at in range(0, len(pieces), batch):
+            these = pieces[at : at + batch]
+            values = interpret(self.session([piece.features for piece in these]))
+            for piece, value in zip(these, values, strict=True):
+                piece.heard.parts.append(Part(piece.start_s, piece.end_s, value))
+                piece.heard.waiting -= 1
+            if progress:
+                progress(sum(piece.end_s - piece.start_s for piece in these))
+
+
+class Recognizer:
+    """Speech to text from a bundle whose answer is tokens.
+
+    Raises:
+        ModelError: for a bundle that is damaged or answers something else.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        card = engine.bundle.card
+        if card.answer != "tokens" or card.decode.get("kind", "greedy") != "greedy":
+            raise ModelError(
+                f"{engine.bundle.path}: answers with {card.answer}, decoded by {card.decode}; this"
+                " auricle's recogniser knows tokens, decoded greedily: is it for another command?"
+            )
+        self.engine = engine
+        self.tokenizer = tokenizer_from_dict(card.tokenizer)
+        self.frame_s = engine.front_end.hop_s * card.stride  # of the output
+        self._check()
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | Bundle, *, threads: int | None = None) -> Self:
+        """The recogniser of a bundle, a file or one that was read.
+
+        Args:
+            threads: of the graph; None: as many as there are cores to use.
+        """
+        bundle = source if isinstance(source, Bundle) else Bundle.read(source)
+        return cls(Engine(bundle, threads=threads))
+
+    def transcribe(self, source: Source) -> Transcript:
+        """The transcript of a recording of any length.
+
+        Raises:
+            DataError: when the recording cannot be read.
+        """
+        ((_, answer),) = self.transcribe_many([source])
+        if isinstance(answer, AuricleError):
+            raise answer
+        return answer
+
+    def transcribe_many(
+        self,
+        sources: Iterable[Source],
+        *,
+        batch: int = BATCH,
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[Source, Transcript | AuricleError]]:
+        """Each recording with its transcript, or with the error that kept it from having one.
+
+        Args:
+            sources: files or samples; taken as they are needed, answered in their order.
+            batch: most pieces to run at once; more is faster and takes more memory.
+            progress: called with the seconds of sound done since the last call.
+        """
+        heard_each = self.engine.answer_many(sources, self._words, batch=batch, progress=progress)
+        for heard in heard_each:
+            yield heard.source, heard.error or self._transcript(heard)
+
+    def _words(self, outputs: Sequence[Float32]) -> list[list[Word]]:
+        return [spell(ctc_greedy(each), self.tokenizer, self.frame_s) for each in outputs]
+
+    def _transcript(self, heard: Heard[list[Word]]) -> Transcript:
+        words = (
+            replace(
+                word,
+                start_s=part.start_s + word.start_s,
+                end_s=min(part.start_s + word.end_s, part.end_s),  # the last frame may reach over
+            )
+            for part in heard.parts
+            for word in part.value
+        )
+        return assemble(words, heard.duration_s, self.engine.bundle.card.language)
+
+    def _check(self) -> None:
+        """One second through the graph: are its frames and symbols those of the card?"""
+        bundle, front_end = self.engine.bundle, self.engine.front_end
+        frames = max(1, round(1 / front_end.hop_s))
+        (found,) = self.engine.session([np.zeros((frames, front_end.dim), np.float32)])
+        wanted = (-(-frames // bundle.card.stride), len(self.tokenizer.symbols))
+        if found.shape != wanted:
+            raise ModelError(
+                f"{bundle.path}: the graph makes {found.shape} (frames, symbols) of one second, the"
+                f" card says {wanted}: export the model again"
+            )
+
+
+def _completed(begun: deque[Heard[R]]) -> Iterator[Heard[R]]:
+    while begun and begun[0].done:
+        heard = begun.popleft()
+        heard.parts.sort(key=lambda part: part.start_s)
+        yield heard
+
+
+def usable_cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

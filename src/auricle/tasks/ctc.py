@@ -1,0 +1,218 @@
+"""Recognition with CTC: an encoder, letters per frame, every alignment counted.
+
+Graves et al. 2006, "Connectionist Temporal Classification: labelling unsegmented sequence data with
+recurrent neural networks".
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from auricle.augment import Augmenter, AugmentSettings, generator
+from auricle.batches import BatchSettings, Draw, SoundCache
+from auricle.config import Settings
+from auricle.data import Example
+from auricle.decode import assemble, ctc_greedy, spell
+from auricle.errors import DataError
+from auricle.features import FeatureSettings, FrontEnd
+from auricle.losses import ctc_nll
+from auricle.metrics import score_characters, score_words
+from auricle.models.decoders import FrameClassifier
+from auricle.models.encoders import ConvLSTMSettings, EncoderSettings, build_encoder
+from auricle.results import Transcript
+from auricle.text import TextSettings, Tokenizer, learn_tokenizer, normalise, tokenizer_from_dict
+from auricle.train import (
+    AverageSettings,
+    BudgetSettings,
+    EvaluationSettings,
+    LoopSettings,
+    OptimizerSettings,
+    Update,
+)
+
+
+class CTCSettings(Settings):
+    """Everything a CTC recognizer is trained with, in signal order."""
+
+    features: FeatureSettings = FeatureSettings()
+    augment: AugmentSettings = AugmentSettings()
+    text: TextSettings = TextSettings()
+    encoder: EncoderSettings = ConvLSTMSettings()
+    dropout: float = Field(0.1, ge=0, lt=1)  # before the last layer
+    batches: BatchSettings = BatchSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    average: AverageSettings = AverageSettings()
+    budget: BudgetSettings = BudgetSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    loop: LoopSettings = LoopSettings()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded features and targets of several utterances."""
+
+    ids: tuple[str, ...]
+    features: Tensor  # (B, T, F) float32
+    lengths: Tensor  # (B,) int64
+    targets: Tensor  # (B, U) int64
+    target_lengths: Tensor  # (B,) int64
+    seconds: float  # of sound, padding excluded
+
+    def to(self, device: torch.device) -> "Batch":
+        return replace(
+            self,
+            features=self.features.to(device, non_blocking=True),
+            lengths=self.lengths.to(device),
+            targets=self.targets.to(device),
+            target_lengths=self.target_lengths.to(device),
+        )
+
+
+class CTCTask:
+    """Audio in, text out. See `auricle.train.Task` for what each method owes the loop."""
+
+    name = "ctc"
+    answer = "tokens"
+    settings = CTCSettings
+    goal: tuple[str, Literal["min", "max"]] = ("wer", "min")
+
+    def __init__(self, config: CTCSettings, tokenizer: Tokenizer) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        self.front_end = FrontEnd(config.features)
+        self._augmenter = Augmenter(config.augment)
+        self._sounds = SoundCache(config.features.sample_rate_hz, config.batches.cache_mb)
+        self.stride = build_encoder(self.front_end.dim, config.encoder).stride
+
+    @classmethod
+    def learn(cls, config: CTCSettings, train: Sequence[Example]) -> Self:
+        """The task for this training data: its letters become the vocabulary."""
+        return cls(config, learn_tokenizer(config.text, [e.text or "" for e in train]))
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> Self:
+        """The task that `card` describes."""
+        config = CTCSettings.parse(card["settings"], "the settings of this model")
+        return cls(config, tokenizer_from_dict(card["tokenizer"]))
+
+    @classmethod
+    def suggest(cls, train: Sequence[Example], gpu: bool) -> dict[str, Any]:
+        """Settings sane for this much data on this machine; a recipe or `key=value` overrides them.
+
+        The sizes are those that the experiments in RESULTS.md could train: too small a network
+        costs a little accuracy, too large a one never gets to the end of its schedule on a CPU.
+        """
+        hours = sum(e.duration_s for e in train) / 3600.0
+        hidden, layers = (128, 2) if hours < 1 else (256, 3) if hours < 30 or not gpu else (512, 4)
+        epochs = round(min(max(60.0 / max(hours, 0.1) ** 0.5, 12.0), 100.0))
+        return {
+            "encoder": {"kind": "conv_lstm", "channels": 16, "dim": hidden, "hidden": hidden}
+            | {"layers": layers},
+            # Short of data there are too few updates: smaller batches give more of them.
+            "batches": {"seconds": 20.0 if hours < 0.5 else 80.0 if not gpu else 400.0},
+            "optimizer": {"rate": 1.5e-3, "warmup_steps": 200},
+            "average": {"decay": 0.998},
+            "augment": {"frequency_mask_bins": 15, "time_masks": 2},
+            "budget": {"epochs": epochs},
+        }
+
+    def card(self) -> dict[str, Any]:
+        return {
+            "task": self.name,
+            "answer": self.answer,
+            "settings": self.config.to_dict(),
+            "tokenizer": self.tokenizer.to_dict(),
+        }
+
+    def model(self) -> nn.Module:
+        encoder = build_encoder(self.front_end.dim, self.config.encoder)
+        return FrameClassifier(encoder, len(self.tokenizer.symbols), self.config.dropout)
+
+    def groups(self, model: nn.Module) -> dict[str, nn.Module]:
+        return {"model": model}
+
+    def batch(self, examples: Sequence[Example], draw: Draw | None = None) -> Batch:
+        """Features and targets of `examples`, augmented as `draw` says, or plain."""
+        targets = [self.target(example) for example in examples]
+        features = [
+            self._features(example, target, draw)
+            for example, target in zip(examples, targets, strict=True)
+        ]
+        return Batch(
+            ids=tuple(example.id for example in examples),
+            features=_padded(features, np.float32),
+            lengths=torch.tensor([len(f) for f in features]),
+            targets=_padded(targets, np.int64),
+            target_lengths=torch.tensor([len(t) for t in targets]),
+            seconds=sum(example.duration_s for example in examples),
+        )
+
+    def target(self, example: Example) -> NDArray[np.int64]:
+        """The symbols of an example's transcript, (U,); none when it has no transcript."""
+        try:
+            text = normalise(example.text or "", self.config.text.normaliser)
+            return np.array(self.tokenizer.encode(text), dtype=np.int64)
+        except DataError as error:
+            raise DataError(f"{example.id}: {error}") from None
+
+    def updates(self, model: nn.Module, batch: Batch) -> Iterator[Update]:
+        log_probs, lengths = model(batch.features, batch.lengths)
+        nll = ctc_nll(log_probs, lengths, batch.targets, batch.target_lengths)
+        # Per symbol over the batch: long and short utterances weigh by what there is to learn.
+        loss = nll.sum() / batch.target_lengths.sum().clamp(min=1)
+        yield "model", loss, {"loss": float(loss.detach())}
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Transcript]:
+        log_probs, lengths = model(batch.features, batch.lengths)
+        frame_s = self.front_end.hop_s * self.stride
+        rows = zip(log_probs.cpu().numpy(), lengths.tolist(), batch.lengths.tolist(), strict=True)
+        return [
+            assemble(
+                spell(ctc_greedy(row[:length]), self.tokenizer, frame_s),
+                duration_s=frames * self.front_end.hop_s,
+            )
+            for row, length, frames in rows
+        ]
+
+    def score(self, pairs: Sequence[tuple[Example, Transcript]]) -> dict[str, float]:
+        version = self.config.text.normaliser
+        references = [normalise(example.text or "", version) for example, _ in pairs]
+        hypotheses = [result.text for _, result in pairs]
+        return {
+            "wer": score_words(references, hypotheses).rate,
+            "cer": score_characters(references, hypotheses).rate,
+        }
+
+    def show(self, example: Example, result: Transcript) -> dict[str, str]:
+        return {"id": example.id, "reference": example.text or "", "hypothesis": result.text}
+
+    def _features(
+        self, example: Example, target: NDArray[np.int64], draw: Draw | None
+    ) -> NDArray[np.float32]:
+        """(T, F). A draw that leaves fewer frames than CTC needs for the text is not used."""
+        wave = self._sounds.load(example)
+        if draw is not None:
+            rng = generator(draw.seed, draw.epoch, example.id)
+            rate_hz = self.config.features.sample_rate_hz
+            features = self.front_end(self._augmenter.wave(wave, rate_hz, rng))
+            repeats = int((target[1:] == target[:-1]).sum())
+            if -(-len(features) // self.stride) >= len(target) + repeats:
+                return self._augmenter.spectrogram(features, rng)
+        features = self.front_end(wave)
+        # Shorter than one window: one frame of nothing, which no encoder stumbles over.
+        return features if len(features) else np.zeros((1, self.front_end.dim), np.float32)
+
+
+def _padded(rows: Sequence[NDArray[Any]], dtype: type) -> Tensor:
+    """Rows of unequal length as one tensor, zeros after each row's end."""
+    longest = max((len(row) for row in rows), default=0)
+    padded = np.zeros((len(rows), longest, *rows[0].shape[1:]), dtype)
+    for place, row in zip(padded, rows, strict=True):
+        place[: len(row)] = row
+    return torch.from_numpy(padded)

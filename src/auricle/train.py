@@ -1,0 +1,485 @@
+"""fit(): the only training loop. It knows no task, and tasks know no loop.
+
+A task yields losses; the loop does backward, averaging over processes, the not-finite check,
+clipping and the step, and then resumes the task's generator. So a task with two networks computes
+its second loss after the first network has moved, and the loop never hears of it.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from auricle import batches as batching
+from auricle.batches import BatchSettings, Draw
+from auricle.checkpoint import write_checkpoint
+from auricle.config import Settings
+from auricle.data import Example
+from auricle.errors import ConfigError, ModelError
+from auricle.parallel import World, local_device
+from auricle.run import Averager, Counters, LossScale, RunFolder, TrainingState
+
+MOST_SKIPPED = 20  # updates in a row without a finite gradient before the training gives up
+
+
+class BudgetSettings(Settings):
+    """When to stop: whatever comes first. The learning rate's schedule ends with the budget."""
+
+    epochs: float | None = Field(None, gt=0)
+    steps: int | None = Field(None, ge=1)
+    minutes: float | None = Field(None, gt=0)  # of training and evaluation, over all resumptions
+
+
+class OptimizerSettings(Settings):
+    """AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum, warm-up, decay, clipping."""
+
+    kind: Literal["adamw", "sgd"] = "adamw"
+    rate: float = Field(1e-3, gt=0)  # learning rate at the top of the schedule
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup_steps: int = Field(300, ge=0)
+    final: float = Field(0.01, ge=0, le=1)  # share of `rate` left at the end of the budget
+    weight_decay: float = Field(0.01, ge=0)  # on matrices only, not on biases and norms
+    momentum: float = Field(0.9, ge=0, lt=1)  # beta1 of AdamW
+    beta2: float = Field(0.98, ge=0, lt=1)
+    clip: float = Field(5.0, gt=0)  # largest norm of a gradient
+
+
+class AverageSettings(Settings):
+    """Which weights are evaluated and kept."""
+
+    kind: Literal["ema", "last", "none"] = "ema"
+    decay: float = Field(0.999, ge=0, lt=1)  # ema: of the moving average
+    last: int = Field(5, ge=1)  # last: evaluations whose weights are averaged
+
+
+class EvaluationSettings(Settings):
+    """When the validation set is scored; by default after every epoch."""
+
+    every_steps: int | None = Field(None, ge=1)
+    every_minutes: float | None = Field(None, gt=0)
+    patience: int | None = Field(None, ge=1)  # evaluations without a better score before stopping
+    shown: int = Field(3, ge=0)  # examples kept in the log with each evaluation
+
+
+class LoopSettings(Settings):
+    """The machine's side of a training."""
+
+    seed: int = Field(0, ge=0)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    device: str = "auto"
+    accumulate: int = Field(1, ge=1)  # batches per process and update
+    checkpoint_minutes: float = Field(5.0, ge=0)  # between checkpoints; 0: after every update
+    tensorboard: bool = True
+
+
+class Config(Protocol):
+    """The tables of settings that every task's settings have for the loop."""
+
+    @property
+    def batches(self) -> BatchSettings: ...
+    @property
+    def budget(self) -> BudgetSettings: ...
+    @property
+    def optimizer(self) -> OptimizerSettings: ...
+    @property
+    def average(self) -> AverageSettings: ...
+    @property
+    def evaluation(self) -> EvaluationSettings: ...
+    @property
+    def loop(self) -> LoopSettings: ...
+    def to_dict(self) -> dict[str, Any]: ...
+
+
+class Task(Protocol):
+    """What is special about a task. Tasks satisfy this; nobody inherits it."""
+
+    goal: tuple[str, Literal["min", "max"]]  # the score that decides which weights are best
+
+    @property
+    def config(self) -> Config: ...
+    def card(self) -> dict[str, Any]: ...  # all that rebuilds the task: name, settings, tokenizer
+    def model(self) -> nn.Module: ...
+    def groups(self, model: nn.Module) -> dict[str, nn.Module]: ...  # what each optimizer moves
+    def batch(self, examples: Sequence[Example], draw: Draw | None = None) -> Any: ...
+    def updates(self, model: nn.Module, batch: Any) -> "Iterator[Update]": ...
+    def predict(self, model: nn.Module, batch: Any) -> list[Any]: ...
+    def score(self, pairs: Sequence[tuple[Example, Any]]) -> dict[str, float]: ...
+    def show(self, example: Example, result: Any) -> dict[str, str]: ...  # one line of the log
+
+
+Update = tuple[str, Tensor, dict[str, float]]  # (optimizer, loss to descend, numbers to log)
+
+
+class Observer(Protocol):
+    """Who is told what happens: the command line's progress display, a notebook, a test."""
+
+    def step(self, record: Mapping[str, Any]) -> None: ...
+    def evaluated(self, record: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training came to."""
+
+    best: dict[str, float]  # the scores of the weights in best.safetensors
+    steps: int
+    epochs: int
+    minutes: float
+    reason: str  # why it stopped
+
+
+def fit(
+    task: Task,
+    train: Sequence[Example],
+    valid: Sequence[Example],
+    out: Path,
+    observer: Observer | None = None,
+    initial: Mapping[str, Tensor] | None = None,
+) -> Outcome:
+    """Train `task` on `train`; keep the weights that score best on `valid`.
+
+    Goes on from `out/last.safetensors` when that exists: on a CPU, a training stopped at any step
+    and started again ends with the same weights, bit for bit (unless its budget is in minutes).
+
+    Args:
+        out: the run folder: settings, environment, log, `last.safetensors` to go on from and
+            `best.safetensors` to use.
+        observer: is told of every update and evaluation.
+        initial: weights to start from instead of random ones.
+
+    Raises:
+        ConfigError: no budget, or settings that contradict each other or the run folder.
+        ModelError: when the loss stays not finite; names the utterances.
+    """
+    budget = task.config.budget
+    if budget.epochs is None and budget.steps is None and budget.minutes is None:
+        raise ConfigError("no budget: say when to stop, e.g. budget.minutes=30 or budget.epochs=20")
+    training = _Training(task, train, valid, out, observer, initial)
+    try:
+        return training.run()
+    finally:
+        training.folder.close()
+
+
+class _Training:
+    """One call of `fit`: what it holds, in the order in which a step uses it."""
+
+    def __init__(
+        self,
+        task: Task,
+        train: Sequence[Example],
+        valid: Sequence[Example],
+        out: Path,
+        observer: Observer | None,
+        initial: Mapping[str, Tensor] | None,
+    ) -> None:
+        self.task, self.config, self.observer = task, task.config, observer
+        self.train, self.valid = train, valid
+        loop = self.config.loop
+        self.device = local_device(loop.device)
+        self.world = World.join(self.device)
+        self.autocast, scaled = _precision(loop.precision, self.device)
+        torch.manual_seed(loop.seed)
+        model = task.model()
+        if initial is not None:
+            model.load_state_dict(dict(initial))
+        self.model = model.to(self.device)
+        self.state = TrainingState(
+            self.model,
+            {name: _optimizer(part, self.config.optimizer) for name, part in self._groups()},
+            Averager(self.model, self.config.average.kind, self.config.average.decay,
+                     self.config.average.last),
+            LossScale(enabled=scaled),
+            Counters(),
+        )  # fmt: skip
+        self.folder = RunFolder(out, task.card(), loop.tensorboard, writes=self.world.leads)
+        if self.folder.last.exists():
+            self.state.restore(self.folder.last, task.card())
+            self.folder.rewind(self.state.counters.step)
+        elif self.world.leads:
+            self.folder.describe(train, valid, task.config)
+        self.clock = time.monotonic() - 60.0 * self.state.counters.minutes
+        self.saved_at = time.monotonic()
+        self.skipped = 0
+
+    def _groups(self) -> list[tuple[str, nn.Module]]:
+        return list(self.task.groups(self.model).items())
+
+    def run(self) -> Outcome:
+        counters = self.state.counters
+        reason = counters.stopped
+        while not reason:
+            reason = self._epoch()
+        if counters.evaluated_step != counters.step:
+            self._evaluate()
+        counters.stopped = reason
+        self._save()
+        return Outcome(dict(counters.best), counters.step, counters.epoch, counters.minutes, reason)
+
+    def _epoch(self) -> str:
+        """Train to the end of the current epoch; the reason to stop, or "" to go on."""
+        counters, loop = self.state.counters, self.config.loop
+        durations = [example.duration_s for example in self.train]
+        order = batching.plan(durations, self.config.batches, loop.seed, counters.epoch)
+        size = loop.accumulate * self.world.size
+        updates = len(order) // size  # an incomplete last group waits for another epoch's shuffle
+        if updates == 0:
+            raise ConfigError(
+                f"{len(order)} batches are fewer than the {size} of one update: lower "
+                "loop.accumulate, batches.seconds or the number of processes"
+            )
+        mine = [
+            order[k]
+            for first in range(counters.position * size, updates * size, size)
+            for k in range(first + self.world.rank, first + size, self.world.size)
+        ]
+        draw = Draw(loop.seed, counters.epoch)
+        stream = batching.load(
+            mine, self.train, lambda chosen: self.task.batch(chosen, draw), self.config.batches
+        )
+        waited, begun = 0.0, time.monotonic()
+        for _ in range(counters.position, updates):
+            asked = time.monotonic()
+            micro = list(itertools.islice(stream, loop.accumulate))
+            waited += time.monotonic() - asked
+            progress = self._progress(updates)
+            record = self._update(micro, progress)
+            counters.step += 1
+            counters.position += 1
+            counters.minutes = (time.monotonic() - self.clock) / 60.0
+            record["waiting"] = waited / max(time.monotonic() - begun, 1e-9)
+            self._after(record, updates)
+            if reason := self._reason_to_stop(updates):
+                stream.close()
+                return reason
+        counters.epoch += 1
+        counters.position = 0
+        return ""
+
+    def _progress(self, updates: int) -> float:
+        """How much of the budget is used, in [0, 1]."""
+        budget, counters = self.config.budget, self.state.counters
+        epochs = counters.epoch + counters.position / updates
+        minutes = (time.monotonic() - self.clock) / 60.0
+        used = [
+            done / limit
+            for done, limit in (
+                (epochs, budget.epochs),
+                (counters.step, budget.steps),
+                (self.world.agree(minutes, self.device), budget.minutes),
+            )
+            if limit is not None
+        ]
+        return min(max(used), 1.0)
+
+    def _reason_to_stop(self, updates: int) -> str:
+        patience = self.config.evaluation.patience
+        if patience is not None and self.state.counters.worse >= patience:
+            return f"no better score in {patience} evaluations"
+        return "the budget is used" if self._progress(updates) >= 1.0 else ""
+
+    def _update(self, micro: list[Any], progress: float) -> dict[str, Any]:
+        """One update of every optimizer the task asks for, over this process's micro-batches."""
+        self.model.train()
+        scale, step = self.state.scale, self.state.counters.step
+        rate = learning_rate(self.config.optimizer, step, progress)
+        # Dropout is a function of (seed, step, process): going on from a checkpoint repeats it.
+        torch.manual_seed((self.config.loop.seed * 1_000_003 + step) * 4_099 + self.world.rank)
+        groups = dict(self._groups())
+        generators = [self.task.updates(self.model, batch.to(self.device)) for batch in micro]
+        record: dict[str, Any] = {"rate": rate}
+        while True:
+            total: list[Tensor] | None = None
+            name = ""
+            for generator in generators:
+                with self.autocast():
+                    update = next(generator, None)
+                if update is None:
+                    continue
+                name, loss, logs = update
+                parameters = [p for p in groups[name].parameters() if p.requires_grad]
+                found = torch.autograd.grad(loss * scale.value, parameters, allow_unused=True)
+                gradients = [
+                    torch.zeros_like(p) if g is None else g
+                    for p, g in zip(parameters, found, strict=True)
+                ]
+                total = gradients if total is None else torch._foreach_add(total, gradients)
+                for key, value in logs.items():
+                    record[key] = record.get(key, 0.0) + value / len(micro)
+            if total is None:
+                break
+            parts = self.config.loop.accumulate * self.world.size
+            norm = self._step(name, self.world.average(total, parts), rate)
+            record["gradient_norm"] = norm
+            self._guard(norm, micro)
+        self.state.averager.update(self.state.counters.step)
+        record["audio_s"] = sum(batch.seconds for batch in micro) * self.world.size
+        return record
+
+    def _step(self, name: str, gradients: list[Tensor], rate: float) -> float:
+        """Clip and apply; the norm before clipping. A gradient that is not finite moves nothing."""
+        torch._foreach_div_(gradients, self.state.scale.value)
+        norm = float(torch.nn.utils.get_total_norm(gradients))
+        self.state.scale.update(math.isfinite(norm))
+        if not math.isfinite(norm):
+            return norm
+        torch._foreach_mul_(gradients, min(1.0, self.config.optimizer.clip / (norm + 1e-6)))
+        optimizer = self.state.optimizers[name]
+        parameters = [p for g in self._groups() if g[0] == name for p in g[1].parameters()]
+        moving = [p for p in parameters if p.requires_grad]
+        for parameter, gradient in zip(moving, gradients, strict=True):
+            parameter.grad = gradient
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def _guard(self, norm: float, micro: list[Any]) -> None:
+        if math.isfinite(norm):
+            self.skipped = 0
+            return
+        self.skipped += 1
+        names = [name for batch in micro for name in batch.ids]
+        self.folder.log({"kind": "not_finite", "step": self.state.counters.step, "ids": names})
+        if self.skipped >= MOST_SKIPPED:
+            raise ModelError(
+                f"the gradient was not finite in {MOST_SKIPPED} updates in a row, last with "
+                f"{', '.join(names[:8])}: lower optimizer.rate, or look at these recordings"
+            )
+
+    def _after(self, record: dict[str, Any], updates: int) -> None:
+        """Log, evaluate and save what is due after an update."""
+        counters, evaluation = self.state.counters, self.config.evaluation
+        record = {
+            "kind": "step",
+            "step": counters.step,
+            "epoch": counters.epoch + counters.position / updates,
+            "minutes": counters.minutes,
+            "progress": self._progress(updates),
+            **record,
+        }
+        self.folder.log(record)
+        if self.observer:
+            self.observer.step(record)
+        if evaluation.every_steps is not None:
+            due = counters.step % evaluation.every_steps == 0
+        elif evaluation.every_minutes is not None:
+            since = self.world.agree(counters.minutes - counters.evaluated_minute, self.device)
+            due = since >= evaluation.every_minutes
+        else:
+            due = counters.position == updates
+        if due:
+            self._evaluate()
+        if time.monotonic() - self.saved_at >= 60.0 * self.config.loop.checkpoint_minutes:
+            self._save()
+
+    def _evaluate(self) -> None:
+        """Score the averaged weights on the validation set; keep them when they are the best."""
+        counters = self.state.counters
+        self.state.averager.snapshot()
+        with self.state.averager.applied():
+            pairs = predictions(self.task, self.model, self.valid, self.device)
+            scores = self.task.score(pairs)
+            metric, direction = self.task.goal
+            sign = 1.0 if direction == "min" else -1.0
+            better = not counters.best or sign * scores[metric] < sign * counters.best[metric]
+            if better:
+                counters.best, counters.worse = dict(scores), 0
+                if self.world.leads:
+                    state = {**self.task.card(), "scores": scores, "step": counters.step}
+                    write_checkpoint(self.folder.best, self.model.state_dict(), state)
+            else:
+                counters.worse += 1
+        counters.evaluated_step, counters.evaluated_minute = counters.step, counters.minutes
+        shown = [self.task.show(*pair) for pair in pairs[: self.config.evaluation.shown]]
+        record = {"kind": "evaluation", "step": counters.step, "minutes": counters.minutes,
+                  "scores": scores, "best": better, "examples": shown}  # fmt: skip
+        self.folder.log(record)
+        if self.observer:
+            self.observer.evaluated(record)
+
+    def _save(self) -> None:
+        self.saved_at = time.monotonic()
+        if self.world.leads:
+            self.state.save(self.folder.last, self.task.card())
+
+
+def predictions(
+    task: Task,
+    model: nn.Module,
+    examples: Sequence[Example],
+    device: torch.device | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[tuple[Example, Any]]:
+    """`(example, result)` for every example, in the order given, in full precision."""
+    settings = task.config.batches
+    durations = [example.duration_s for example in examples]
+    order = batching.plan(durations, settings, seed=0, epoch=0)
+    results: dict[int, Any] = {}
+    device = device or next(model.parameters()).device
+    model.eval()
+    with torch.inference_mode():
+        stream = batching.load(order, examples, task.batch, settings)
+        for indices, batch in zip(order, stream, strict=True):
+            answers = task.predict(model, batch.to(device))
+            results.update(zip(indices, answers, strict=True))
+            if progress:
+                progress(len(results), len(examples))
+    return [(example, results[i]) for i, example in enumerate(examples)]
+
+
+def learning_rate(settings: OptimizerSettings, step: int, progress: float) -> float:
+    """Linear warm-up over `warmup_steps`, then the schedule over the share of the budget used."""
+    warm = min(1.0, (step + 1) / (settings.warmup_steps + 1))
+    falling = {
+        "constant": 1.0,
+        "linear": 1.0 - progress,
+        "cosine": 0.5 * (1.0 + math.cos(math.pi * progress)),
+    }[settings.schedule]
+    if settings.schedule != "constant":
+        falling = settings.final + (1.0 - settings.final) * falling
+    return settings.rate * min(warm, falling)
+
+
+def _optimizer(part: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
+    moving = [p for p in part.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in moving if p.ndim >= 2], "weight_decay": settings.weight_decay},
+        {"params": [p for p in moving if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    if settings.kind == "sgd":
+        return torch.optim.SGD(
+            groups, settings.rate, settings.momentum, nesterov=settings.momentum > 0
+        )
+    return torch.optim.AdamW(groups, settings.rate, (settings.momentum, settings.beta2))
+
+
+def _precision(
+    wanted: str, device: torch.device
+) -> tuple[Callable[[], AbstractContextManager[Any]], bool]:
+    """An autocast context for the wanted precision, and whether its losses need scaling."""
+    if wanted == "auto":
+        wanted = _best_precision(device)
+    if wanted == "fp32":
+        return nullcontext, False
+    dtype = torch.bfloat16 if wanted == "bf16" else torch.float16
+    return lambda: torch.autocast(device.type, dtype), wanted == "fp16"
+
+
+def _best_precision(device: torch.device) -> str:
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="ignore")
+    except OSError:
+        return "fp32"
+    return "bf16" if "amx_bf16" in flags or "avx512_bf16" in flags else "fp32"

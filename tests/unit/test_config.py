@@ -1,0 +1,167 @@
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field, ValidationError
+
+from auricle.config import Settings, merge, parse_overrides, read_recipe, resolve, to_toml
+from auricle.errors import ConfigError
+
+
+class Tree(Settings):
+    kind: Literal["tree"] = "tree"
+    height_m: float = Field(10.0, gt=0)
+    leaves: int = Field(100, ge=0)
+
+
+class Rock(Settings):
+    kind: Literal["rock"] = "rock"
+    weight_kg: float = Field(5.0, gt=0)
+
+
+class Border(Settings):
+    hue: str = "white"
+
+
+class Walk(Settings):
+    length_m: float = Field(1.0, gt=0)
+    names: tuple[str, ...] = ()
+    border: Border = Border()
+
+
+class Garden(Settings):
+    owner: str = ""
+    open: bool = True
+    rating: float | None = None
+    walk: Walk = Walk()
+    thing: Annotated[Tree | Rock, Field(discriminator="kind")] = Tree()
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    path = tmp_path / "garden.toml"
+    path.write_text('owner = "Ada"\n[walk]\nlength_m = 30\nnames = ["main"]\n', encoding="utf-8")
+    return path
+
+
+def test_later_layers_win(recipe: Path) -> None:
+    garden = resolve(Garden, recipe, ["walk.length_m=40"], owner="Bob", open=False)
+    assert garden.open is False  # from the base
+    assert garden.owner == "Ada"  # the recipe over the base
+    assert garden.walk == Walk(length_m=40, names=("main",))  # the word over the recipe
+    assert garden.thing == Tree()  # the default
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Garden().owner = "Eve"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("walk.lenght_m=3", "unknown setting walk.lenght_m; did you mean walk.length_m?"),
+        ("length_m=3", "did you mean walk.length_m?"),
+        ("ownr=x", "unknown setting ownr; did you mean owner?"),
+        ("hue=red", "did you mean walk.border.hue?"),
+        ("thing.leafs=3", "did you mean thing.leaves?"),
+        ("zzzzzz=1", "known keys: open, owner, rating"),
+        ("walk.length_m=-1", "walk.length_m = -1: input should be greater than 0"),
+        ("walk.length_m=short", "walk.length_m = 'short': input should be a valid number"),
+        ("thing.height_m=0", "thing.height_m = 0: "),
+        ("thing.kind=sand", "'tree', 'rock'"),
+    ],
+)
+def test_a_bad_word_is_explained(word: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(Garden, None, [word])
+    assert message in str(caught.value)
+
+
+def test_another_kind_replaces_the_table_and_the_same_kind_does_not() -> None:
+    base = {"thing": {"kind": "tree", "leaves": 7}}
+    same = resolve(Garden, None, ["thing.kind=tree", "thing.height_m=3"], **base)
+    assert same.thing == Tree(height_m=3, leaves=7)
+    other = resolve(Garden, None, ["thing.kind=rock", "thing.weight_kg=2"], **base)
+    assert other.thing == Rock(weight_kg=2)
+
+
+def test_words_are_read_as_toml_else_as_text() -> None:
+    words = [
+        "a.b=1",
+        "a.c=1e-3",
+        "d=[1, 2]",
+        "e=true",
+        'f="1"',
+        "g=../data/x",
+        "h=",
+        "i=a=b",
+        " j = x y ",
+    ]
+    assert parse_overrides(words) == {
+        "a": {"b": 1, "c": 1e-3},
+        "d": [1, 2],
+        "e": True,
+        "f": "1",
+        "g": "../data/x",
+        "h": "",
+        "i": "a=b",
+        "j": "x y",
+    }
+
+
+@pytest.mark.parametrize("word", ["owner", "=3", "walk.=3", ".x=1", "a..b=1", ""])
+def test_a_word_needs_a_key_and_a_value(word: str) -> None:
+    with pytest.raises(ConfigError, match="write key=value"):
+        parse_overrides([word])
+
+
+def test_merge_leaves_its_layers_alone() -> None:
+    low, high = {"a": {"x": 1, "y": 1}, "b": 1}, {"a": {"y": 2}, "b": {"z": 3}}
+    assert merge(low, high) == {"a": {"x": 1, "y": 2}, "b": {"z": 3}}
+    assert low == {"a": {"x": 1, "y": 1}, "b": 1}
+    assert high == {"a": {"y": 2}, "b": {"z": 3}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"owner = ", "not a TOML recipe"), (b"\xff\xfe", "not a TOML recipe"), (None, "cannot read")],
+)
+def test_an_unreadable_recipe_is_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "broken.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_recipe(path)
+    assert str(caught.value).startswith(str(path))
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"]))  # all but lone surrogates
+numbers = st.floats(min_value=1e-9, max_value=1e9)
+gardens = st.builds(
+    Garden,
+    owner=texts,
+    open=st.booleans(),
+    rating=st.none() | numbers,
+    walk=st.builds(
+        Walk,
+        length_m=numbers,
+        names=st.lists(texts).map(tuple),
+        border=st.builds(Border, hue=texts),
+    ),
+    thing=st.builds(Tree, leaves=st.integers(0)) | st.builds(Rock, weight_kg=numbers),
+)
+
+
+@given(garden=gardens)
+def test_toml_there_and_back(tmp_path_factory: pytest.TempPathFactory, garden: Garden) -> None:
+    path = tmp_path_factory.mktemp("toml") / "garden.toml"
+    path.write_text(to_toml(garden), encoding="utf-8", newline="")
+    assert resolve(Garden, path) == garden
+
+
+@given(garden=gardens)
+def test_json_there_and_back(garden: Garden) -> None:
+    assert Garden.parse(garden.to_dict()) == garden

@@ -1,0 +1,27 @@
+"""What users may rely on: changing it changes the package's promise, so say so in its notes."""
+
+import inspect
+
+import auricle
+from auricle import errors
+
+PUBLIC = ["__version__"]
+ERRORS = ["AuricleError", "ConfigError", "DataError", "ModelError"]
+
+
+def test_the_public_names_are_these() -> None:
+    assert sorted(getattr(auricle, "__all__", ["__version__"])) == PUBLIC
+
+
+def test_public_names_exist_and_are_explained() -> None:
+    for name in PUBLIC:
+        value = getattr(auricle, name)
+        assert name in dir(auricle)
+        if callable(value):
+            assert inspect.getdoc(value), f"{name} has no docstring"
+
+
+def test_one_except_clause_catches_every_error() -> None:
+    found = {name: value for name, value in vars(errors).items() if inspect.isclass(value)}
+    assert sorted(found) == ERRORS
+    assert all(issubclass(error, errors.AuricleError) for error in found.values())
