@@ -6,8 +6,9 @@ is a `DataError` that names it:
 
 - What a header claims costs no memory: only what is decoded does.
 - A file that was cut short is its first part where its format cannot tell (WAV, AIFF, sphere, Ogg
-  Vorbis, Opus: `inspect` and `load` then agree on the shorter duration). Where it can (FLAC, MP3),
-  it is an error, for a transcript of the whole would not belong to the part.
+  Vorbis, Opus: `inspect` and `load` then agree on the shorter duration; webm and video, where the
+  header is only near the truth). Where it can (FLAC, MP3) it is an error, for a transcript of the
+  whole would not belong to the part.
 
 Axes: N samples, C channels; mono sound is (N,), the rest (N, C).
 """
@@ -15,7 +16,7 @@ Axes: N samples, C channels; mono sound is (N,), the rest (N, C).
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -102,8 +103,9 @@ def load(
         ConfigError: the rate wanted is out of range.
     """
     with _open(Path(path)) as source:
-        blocks = list(_blocks(source, sample_rate_hz, mono, start_s, duration_s, MOST_VALUES))
-        return np.concatenate(blocks), sample_rate_hz or source.info.sample_rate_hz
+        rate_hz = source.info.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
+        blocks = list(_blocks(source, rate_hz, mono, start_s, duration_s, MOST_VALUES))
+        return np.concatenate(blocks), rate_hz
 
 
 def chunks(
@@ -120,10 +122,10 @@ def chunks(
     sound, come when iteration reaches them.
     """
     with _open(Path(path)) as source:
-        rate_hz = sample_rate_hz or source.info.sample_rate_hz
+        rate_hz = source.info.sample_rate_hz if sample_rate_hz is None else sample_rate_hz
         size = max(1, round(chunk_s * rate_hz))
         waiting: list[Float32] = []
-        for block in _blocks(source, sample_rate_hz, True, start_s, duration_s):
+        for block in _blocks(source, rate_hz, True, start_s, duration_s):
             waiting.append(block)
             if sum(map(len, waiting)) >= size:
                 known = np.concatenate(waiting)
@@ -145,7 +147,7 @@ class _Source:
 
 def _blocks(
     source: _Source,
-    to_hz: int | None,
+    to_hz: int,
     mono: bool,
     start_s: float,
     duration_s: float | None,
@@ -160,7 +162,6 @@ def _blocks(
         raise DataError(f"{path} ends at {info.duration_s:.3f} s, before start_s = {start_s}")
     count = None if duration_s is None else max(1, round(duration_s * info.sample_rate_hz))
     span = min(count or info.samples, info.samples - first)
-    to_hz = to_hz or info.sample_rate_hz
     if not LOWEST_RATE_HZ <= to_hz <= HIGHEST_RATE_HZ:
         raise ConfigError(
             f"{to_hz} Hz asked of {path}; give {LOWEST_RATE_HZ} to {HIGHEST_RATE_HZ} Hz"
@@ -209,7 +210,8 @@ def _open(path: Path) -> AbstractContextManager[_Source]:
             if not file.read(1):
                 raise DataError(f"{path} is empty (0 bytes): copy or record it again")
     except (OSError, ValueError) as error:  # permissions, names too long, names with a NUL
-        raise DataError(f"{str(path)!r} cannot be read: {error}") from None
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} cannot be read ({why})") from None
     return _open_media(path) if path.suffix.lower() in MEDIA_SUFFIXES else _open_sound(path)
 
 
@@ -565,4 +567,5 @@ def save(path: StrPath, x: Float32, sample_rate_hz: int, *, subtype: str | None 
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise DataError(f"{path} cannot be written: {error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already, or in a folder that cannot be written
+            temporary.unlink()

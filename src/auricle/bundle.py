@@ -29,6 +29,7 @@ from pydantic import Field
 
 from auricle.config import Settings
 from auricle.errors import ConfigError, ModelError
+from auricle.files import replacing
 
 FORMAT_VERSION = 1
 CARD = "card.json"
@@ -130,7 +131,8 @@ def write_bundle(path: str | os.PathLike[str], card: Card, members: Mapping[str,
     """Write a bundle; equal arguments give equal bytes. A file of that name is replaced at once.
 
     Raises:
-        ModelError: for a bad member name, a member too large, a card that is not JSON, a full disk.
+        ModelError: for a bad member name, a member too large, a card that is not JSON.
+        DataError: when the disk is full or not ours to write to.
     """
     path = Path(path)
     for name, data in members.items():
@@ -147,18 +149,11 @@ def write_bundle(path: str | os.PathLike[str], card: Card, members: Mapping[str,
         text = json.dumps(card.to_dict(), ensure_ascii=False, indent=1)
     except ValueError as error:
         raise ModelError(f"{path}: the card is not JSON: {error}") from None
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-            for name, data in [(CARD, text.encode()), *sorted(members.items())]:
-                info = zipfile.ZipInfo(name, _FIXED_DATE)
-                info.create_system, info.external_attr = 3, 0o644 << 16  # on every system alike
-                archive.writestr(info, data)
-        temporary.replace(path)
-    except OSError as error:
-        raise ModelError(f"{path}: cannot write the bundle ({error.strerror})") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, data in [(CARD, text.encode()), *sorted(members.items())]:
+            info = zipfile.ZipInfo(name, _FIXED_DATE)
+            info.create_system, info.external_attr = 3, 0o644 << 16  # on every system alike
+            archive.writestr(info, data)
     return Bundle(path, card)
 
 

@@ -139,7 +139,7 @@ def export_bundle(
     chosen, reason = choose(candidates, settings, goal)
     measured = {name: candidate.to_dict() for name, candidate in candidates.items()}
     export = {"gate": gate_report.to_dict(), "chosen": chosen, "reason": reason, **measured}
-    description = f"{card.description.rstrip()}\n\n{_table(measured)}\n{reason}\n".lstrip()
+    description = f"{card.description.rstrip()}\n\n{_table(measured)}\n{reason}.\n".lstrip()
     updates = {
         "precision": chosen,
         "metrics": {**card.metrics, "export": export},
@@ -261,7 +261,7 @@ def choose(
     """
     if "int8" not in candidates:
         asked = settings.precision == "fp32"
-        return "fp32", "fp32: " + ("as asked." if asked else "no clips to judge int8 on.")
+        return "fp32", "fp32: " + ("as asked" if asked else "no clips to judge int8 on")
     exact, small = candidates["fp32"], candidates["int8"]
     metric, better = goal
     loss = small.scores[metric] - exact.scores[metric]
@@ -273,11 +273,11 @@ def choose(
                 f"int8 loses too much: {figures}, allowed is {settings.int8_loss:g} more: use"
                 " precision = auto or fp32, or allow more with int8_loss"
             )
-        return "fp32", f"fp32: int8 loses too much ({figures})."
+        return "fp32", f"fp32: int8 loses too much ({figures})"
     speeds = f"{small.speed:.0f} against {exact.speed:.0f} x real time"
     if settings.precision == "auto" and small.speed < exact.speed:
-        return "fp32", f"fp32: int8 is slower ({speeds})."
-    return "int8", f"int8: {figures}; {speeds}."
+        return "fp32", f"fp32: int8 is slower ({speeds})"
+    return "int8", f"int8: {figures}; {speeds}"
 
 
 def _weights(model: nn.Module, precision: str) -> dict[str, bytes]:

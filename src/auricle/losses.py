@@ -13,7 +13,8 @@ def frames_needed(targets: Tensor, target_lengths: Tensor) -> Tensor:
 
     (B, U) int, (B,) int -> (B,) int. Two equal letters in a row need a blank between them.
     """
-    inside = torch.arange(1, targets.shape[1], device=targets.device) < target_lengths[:, None]
+    second = torch.arange(targets.shape[1], device=targets.device)[1:]
+    inside = second < target_lengths[:, None]
     repeats = (targets[:, 1:] == targets[:, :-1]) & inside
     return target_lengths + repeats.sum(1)
 

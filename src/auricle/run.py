@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor, nn
@@ -166,26 +166,29 @@ class TrainingState:
 class RunFolder:
     """The files of a training. Only the leading process writes."""
 
-    def __init__(
-        self, path: Path, card: Mapping[str, Any], tensorboard: bool, *, writes: bool
-    ) -> None:
+    def __init__(self, path: Path, tensorboard: bool, *, writes: bool) -> None:
         self.path, self.writes = path, writes
         self.last, self.best = path / "last.safetensors", path / "best.safetensors"
-        self.card = card
-        self.curves: Any = None
-        if writes:
-            try:
-                path.mkdir(parents=True, exist_ok=True)
-                self._log = (path / "log.jsonl").open("a", encoding="utf-8")
-            except OSError as error:
-                raise DataError(f"{path}: cannot write the run there ({error.strerror})") from None
-            if tensorboard:
-                self.curves = _summary_writer(path / "tensorboard")
+        self._tensorboard = tensorboard
+        self._log: TextIO | None = None
+        self._curves: Any = None
+
+    def _open(self) -> TextIO:
+        """The log, opened when its first line is due: a refused training leaves no trace."""
+        if self._log is None:
+            self._log = (self.path / "log.jsonl").open("a", encoding="utf-8")
+            if self._tensorboard:
+                self._curves = _summary_writer(self.path / "tensorboard")
+        return self._log
 
     def describe(
         self, train: Sequence[Example], valid: Sequence[Example], settings: Settings
     ) -> None:
         """Write what this training is: settings, data, versions and machine."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DataError(f"{self.path}: cannot write a run there ({error.strerror})") from None
         data = {
             name: {
                 "examples": len(examples),
@@ -214,20 +217,20 @@ class RunFolder:
         """Append one line to the log, and its numbers to the curves."""
         if not self.writes:
             return
-        self._log.write(json.dumps(record, ensure_ascii=False) + "\n")
-        self._log.flush()
-        if self.curves is not None:
+        log = self._open()
+        log.write(json.dumps(record, ensure_ascii=False) + "\n")
+        log.flush()
+        if self._curves is not None:
             numbers = {**record, **record.get("scores", {})}
             for key, value in numbers.items():
                 if isinstance(value, int | float) and key != "step":
-                    self.curves.add_scalar(f"{record['kind']}/{key}", value, record["step"])
+                    self._curves.add_scalar(f"{record['kind']}/{key}", value, record["step"])
 
     def rewind(self, step: int) -> None:
         """Drop the log's lines after `step`: they will be written again."""
-        if not self.writes:
-            return
-        self._log.close()
         path = self.path / "log.jsonl"
+        if not self.writes or not path.exists():
+            return
         kept = []
         for line in path.read_text(encoding="utf-8").splitlines():
             try:
@@ -237,13 +240,12 @@ class RunFolder:
             if record.get("step", 0) <= step:
                 kept.append(line + "\n")
         write_text(path, "".join(kept))
-        self._log = path.open("a", encoding="utf-8")
 
     def close(self) -> None:
-        if self.writes:
+        if self._log is not None:
             self._log.close()
-            if self.curves is not None:
-                self.curves.close()
+        if self._curves is not None:
+            self._curves.close()
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

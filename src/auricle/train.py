@@ -200,7 +200,7 @@ class _Training:
             LossScale(enabled=scaled),
             Counters(),
         )  # fmt: skip
-        self.folder = RunFolder(out, task.card(), loop.tensorboard, writes=self.world.leads)
+        self.folder = RunFolder(out, loop.tensorboard, writes=self.world.leads)
         if self.folder.last.exists():
             self.state.restore(self.folder.last, task.card())
             self.folder.rewind(self.state.counters.step)
@@ -296,6 +296,7 @@ class _Training:
         groups = dict(self._groups())
         generators = [self.task.updates(self.model, batch.to(self.device)) for batch in micro]
         record: dict[str, Any] = {"rate": rate}
+        norms: list[float] = []
         while True:
             total: list[Tensor] | None = None
             name = ""
@@ -318,8 +319,10 @@ class _Training:
                 break
             parts = self.config.loop.accumulate * self.world.size
             norm = self._step(name, self.world.average(total, parts), rate)
-            record["gradient_norm"] = norm
-            self._guard(norm, micro)
+            norms.append(norm)
+        finite = [norm for norm in norms if math.isfinite(norm)]
+        record["gradient_norm"] = max(finite, default=0.0)
+        self._guard(len(finite) == len(norms), micro)
         self.state.averager.update(self.state.counters.step)
         record["audio_s"] = sum(batch.seconds for batch in micro) * self.world.size
         return record
@@ -343,8 +346,9 @@ class _Training:
         optimizer.zero_grad(set_to_none=True)
         return norm
 
-    def _guard(self, norm: float, micro: list[Any]) -> None:
-        if math.isfinite(norm):
+    def _guard(self, finite: bool, micro: list[Any]) -> None:
+        """Name the utterances of an update whose gradient was not finite; stop after many."""
+        if finite:
             self.skipped = 0
             return
         self.skipped += 1

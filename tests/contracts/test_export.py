@@ -9,6 +9,7 @@ import onnx
 import pytest
 import safetensors.numpy
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from auricle.bundle import GRAPH, WEIGHTS, Bundle, Card, write_bundle
@@ -123,6 +124,12 @@ def test_int8_answers_nearly_like_fp32(exported: Exported, rng: np.random.Genera
     assert 0 < np.abs(exact - small).max() < 0.1
 
 
+def tones(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+    times = np.arange(1_600) / 16_000
+    waves = np.sin(2 * np.pi * rng.uniform(50, 7_900, (count, 1)) * times)
+    return (waves * rng.uniform(0.001, 0.5, (count, 1))).ravel().astype("f")
+
+
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_answers_do_not_depend_on_the_batch(
     exported: Exported, precision: str, tmp_path: Path, rng: np.random.Generator
@@ -131,10 +138,9 @@ def test_answers_do_not_depend_on_the_batch(
     about = card(stride=exported.model.encoder.stride, precision=precision)
     bundle = write_bundle(tmp_path / "m.auricle", about, {GRAPH: exported.graph(precision)})
     recognizer = Recognizer.load(bundle, threads=1)
-    lengths = rng.integers(3_000, 40_000, 7)
-    clips = [(rng.standard_normal(n).astype("f") * 0.1, 16_000) for n in lengths]
+    clips = [(tones(rng, count), 16_000) for count in rng.integers(3, 25, 7)]
     alone = [recognizer.transcribe(clip) for clip in clips]
-    assert len({answer.text for answer in alone} - {""}) >= 3
+    assert len({answer.text for answer in alone} - {""}) > 2
     for batch in (2, 8):
         answers = recognizer.transcribe_many(clips, batch=batch)
         for one, (_, other) in zip(alone, answers, strict=True):

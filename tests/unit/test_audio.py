@@ -272,9 +272,10 @@ def test_spans_that_are_not_there(files, span):
         audio.load(files / "sound.wav", **span)
 
 
-def test_a_rate_that_nobody_can_mean(files):
-    with pytest.raises(ConfigError, match="10 Hz"):
-        audio.load(files / "sound.wav", 10)
+@pytest.mark.parametrize("rate_hz", [0, 10, 10**6])
+def test_a_rate_that_nobody_can_mean(files, rate_hz):
+    with pytest.raises(ConfigError, match=f"{rate_hz} Hz asked of"):
+        audio.load(files / "sound.wav", rate_hz)
 
 
 def test_media_without_pyav_says_what_to_install(tmp_path, monkeypatch):

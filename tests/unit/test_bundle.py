@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from auricle import bundle as bundles
 from auricle.bundle import CARD, GRAPH, WEIGHTS, Bundle, Card, Member, write_bundle
-from auricle.errors import ModelError
+from auricle.errors import DataError, ModelError
 
 MEMBERS = {GRAPH: bytes(range(256)) * 8, WEIGHTS: b"weights"}
 
@@ -99,7 +99,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full_disk)
-    with pytest.raises(ModelError, match="No space left"):
+    with pytest.raises(DataError, match="No space left"):
         write_bundle(path, card(), {})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

@@ -72,7 +72,7 @@ ENGLISH = {
     "10:05, 10:00, 10:00 AM, 3 p.m., 12:30pm": (
         "ten oh five ten o'clock ten am three pm twelve thirty pm"
     ),
-    "12:30:15": "twelve thirty fifteen",
+    "9:30, 12:30:15, 25:00": "nine thirty twelve thirty fifteen twenty five zero zero",
     "3½ ¾ ⅔ ½": "three and one half three quarters two thirds one half",
 }
 

@@ -90,7 +90,7 @@ def _problem_lines(problem: Problem) -> list[str]:
 
 
 def histogram(durations_s: Sequence[float]) -> tuple[tuple[float, int], ...]:
-    """Bins from the shortest to the longest, of a round width: 0.1, 0.2, 0.5, 1, 2, 5, 10, ... seconds."""
+    """Bins from the shortest to the longest, 0.1, 0.2, 0.5, 1, 2, 5, 10, ... seconds wide."""
     longest_s = max(durations_s, default=0.0)
     widths = (step * 10.0**power for power in range(-1, 6) for step in (1, 2, 5))
     width_s = next(width for width in widths if longest_s < MOST_BINS * width)

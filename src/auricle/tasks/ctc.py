@@ -168,6 +168,7 @@ class CTCTask:
         loss = nll.sum() / batch.target_lengths.sum().clamp(min=1)
         yield "model", loss, {"loss": float(loss.detach())}
 
+    @torch.inference_mode()
     def predict(self, model: nn.Module, batch: Batch) -> list[Transcript]:
         log_probs, lengths = model(batch.features, batch.lengths)
         frame_s = self.front_end.hop_s * self.stride

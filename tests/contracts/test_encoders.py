@@ -1,0 +1,121 @@
+"""What every encoder owes every task: run over all of them."""
+
+import pytest
+import torch
+
+from auricle.errors import ConfigError
+from auricle.models.encoders import (
+    ENCODERS,
+    ConformerSettings,
+    ConvLSTMSettings,
+    Encoder,
+    RNNSettings,
+    build_encoder,
+)
+
+FEATURES = 20
+SMALL = {
+    "conv_lstm": ConvLSTMSettings(channels=4, blocks=1, dim=16, hidden=12, layers=2),
+    "lstm": RNNSettings(hidden=12, layers=2),
+    "gru": RNNSettings(cell="gru", hidden=12, layers=2, stack=2),
+    "causal_lstm": RNNSettings(hidden=12, layers=2, bidirectional=False),
+    "causal_gru": RNNSettings(cell="gru", hidden=12, layers=1, stack=1, bidirectional=False),
+    "conformer": ConformerSettings(channels=4, dim=16, heads=2, layers=2, width=5),
+}
+
+
+@pytest.fixture(params=SMALL, name="encoder")
+def _encoder(request: pytest.FixtureRequest) -> Encoder:
+    torch.manual_seed(1)
+    encoder = build_encoder(FEATURES, SMALL[request.param])
+    return encoder.eval()
+
+
+def run(encoder: Encoder, rows: list[torch.Tensor]) -> list[torch.Tensor]:
+    lengths = torch.tensor([len(row) for row in rows])
+    padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+    # What lies beyond the end must not matter, so it is not even zero here.
+    beyond = torch.arange(padded.shape[1])[None, :] >= lengths[:, None]
+    padded[beyond] = 7.0
+    with torch.inference_mode():
+        states, ends = encoder(padded, lengths)
+    return [state[:end] for state, end in zip(states, ends.tolist(), strict=True)]
+
+
+def test_every_encoder_is_covered() -> None:
+    assert {type(settings) for settings in SMALL.values()} == set(ENCODERS)
+
+
+def test_it_is_an_encoder(encoder: Encoder) -> None:
+    assert isinstance(encoder, Encoder)
+    (states,) = run(encoder, [torch.randn(40, FEATURES)])
+    assert states.shape[1] == encoder.dim
+
+
+def test_batch_and_padding_change_nothing(encoder: Encoder) -> None:
+    torch.manual_seed(2)
+    rows = [torch.randn(length, FEATURES) for length in (57, 23, 1, 40, 8)]
+    together = run(encoder, rows)
+    for row, states in zip(rows, together, strict=True):
+        (alone,) = run(encoder, [row])
+        torch.testing.assert_close(states, alone, rtol=0, atol=2e-6)
+    reordered = run(encoder, rows[::-1])[::-1]
+    for states, again in zip(together, reordered, strict=True):
+        torch.testing.assert_close(states, again, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33])
+def test_the_length_formula_is_the_real_length(encoder: Encoder, length: int) -> None:
+    with torch.inference_mode():
+        states, ends = encoder(torch.randn(1, length, FEATURES), torch.tensor([length]))
+    assert ends.tolist() == [-(-length // encoder.stride)]
+    assert states.shape[1] == ends[0]
+
+
+def test_gradients_do_not_come_from_padding(encoder: Encoder) -> None:
+    torch.manual_seed(3)
+    x = torch.randn(2, 40, FEATURES, requires_grad=True)
+    states, ends = encoder(x, torch.tensor([40, 17]))
+    (states[1, : ends[1]] * torch.randn(encoder.dim)).sum().backward()
+    assert x.grad is not None
+    assert x.grad[1, :17].abs().sum() > 0
+    assert x.grad[1, 17:].abs().sum() == 0
+    assert x.grad[0].abs().sum() == 0
+
+
+def test_a_causal_encoder_agrees_on_every_prefix(encoder: Encoder) -> None:
+    torch.manual_seed(4)
+    row = torch.randn(24, FEATURES)
+    (whole,) = run(encoder, [row])
+    prefixes = [run(encoder, [row[:end]])[0] for end in range(encoder.stride, 24, encoder.stride)]
+    agree = all(
+        torch.allclose(prefix, whole[: len(prefix)], rtol=0, atol=2e-6) for prefix in prefixes
+    )
+    assert agree == encoder.causal
+
+
+def test_a_bidirectional_layer_equals_packed_sequences() -> None:
+    """The peer that nobody here wrote: torch's packed bidirectional LSTM."""
+    torch.manual_seed(5)
+    encoder = build_encoder(FEATURES, RNNSettings(hidden=6, layers=1, stack=1)).eval()
+    peer = torch.nn.LSTM(FEATURES, 6, batch_first=True, bidirectional=True)
+    ours = dict(encoder.rnn.forwards[0].named_parameters())
+    back = {f"{k}_reverse": v for k, v in encoder.rnn.backwards[0].named_parameters()}
+    peer.load_state_dict(ours | back)
+    rows = [torch.randn(length, FEATURES) for length in (9, 30, 17)]
+    packed = torch.nn.utils.rnn.pack_sequence([encoder.norm(r) for r in rows], enforce_sorted=False)
+    wanted, lengths = torch.nn.utils.rnn.pad_packed_sequence(peer(packed)[0], batch_first=True)
+    for found, row, length in zip(run(encoder, rows), wanted, lengths, strict=True):
+        torch.testing.assert_close(found, row[:length], rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (ConformerSettings(dim=18, heads=4), "multiple of 2 x heads = 8"),
+        (ConformerSettings(width=4), "must be odd"),
+    ],
+)
+def test_contradictions_are_named(settings: ConformerSettings, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        build_encoder(FEATURES, settings)
