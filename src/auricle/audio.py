@@ -16,7 +16,7 @@ Axes: N samples, C channels; mono sound is (N,), the rest (N, C).
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -29,6 +29,7 @@ from pydantic import Field
 
 from auricle.config import Settings
 from auricle.errors import ConfigError, DataError
+from auricle.files import replacing
 
 Float32 = NDArray[np.float32]
 StrPath = str | os.PathLike[str]
@@ -44,6 +45,9 @@ MISSING_S = 0.1  # MP3 headers may promise this much more than there is
 
 READABLE = {"WAV", "WAVEX", "RF64", "W64", "FLAC", "MP3", "OGG", "AIFF", "CAF", "AU", "NIST"}
 MEDIA_SUFFIXES = {".m4a", ".aac", ".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".wma", ".3gp"}
+SUFFIXES = MEDIA_SUFFIXES | {
+    *(".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".caf", ".au", ".sph"),
+}  # of files that a folder is searched for; a file that is named may have any
 SAVED_AS = {  # suffix -> soundfile's format and its usual sample format
     ".wav": ("WAV", "PCM_16"),
     ".flac": ("FLAC", "PCM_16"),
@@ -556,16 +560,14 @@ def save(path: StrPath, x: Float32, sample_rate_hz: int, *, subtype: str | None 
         raise DataError(f"{path}: the sound to be written holds NaN or infinity")
     format_, usual = SAVED_AS[path.suffix.lower()]
     channels = 1 if x.ndim == 1 else x.shape[1]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with soundfile.SoundFile(
-            temporary, "w", sample_rate_hz, channels, subtype or usual, format=format_
-        ) as file:
+        with (
+            replacing(path) as temporary,
+            soundfile.SoundFile(
+                temporary, "w", sample_rate_hz, channels, subtype or usual, format=format_
+            ) as file,
+        ):
             for at in range(0, len(x), BLOCK_VALUES):  # libsndfile's Vorbis dies of long arrays
                 file.write(x[at : at + BLOCK_VALUES])
-        temporary.replace(path)
-    except (soundfile.SoundFileError, OSError, ValueError) as error:
+    except (soundfile.SoundFileError, ValueError) as error:
         raise DataError(f"{path} cannot be written: {error}") from None
-    finally:
-        with suppress(OSError):  # gone already, or in a folder that cannot be written
-            temporary.unlink()

@@ -23,7 +23,7 @@ from auricle.errors import ConfigError
 
 Array: TypeAlias = NDArray[np.float32]
 
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".opus", ".mp3", ".aiff", ".aif"})
+
 LONGEST_NOISE_S = 60.0  # of each file: bounds the memory of the cache
 LONGEST_ROOM_S = 2.0  # of each response, after its direct sound: bounds the cost of an FFT
 
@@ -262,7 +262,7 @@ def _recordings(folder: str | None, key: str) -> tuple[Path, ...]:
     """The recordings below a folder, in an order that no file system chooses."""
     if folder is None:
         raise ConfigError(f"{key} have a probability but no folder: set {key}=FOLDER")
-    files = [path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES]
+    files = [path for path in Path(folder).rglob("*") if path.suffix.lower() in audio.SUFFIXES]
     if not files:
         raise ConfigError(f"{folder}: no recordings in the folder for {key}; .wav or .flac, say")
     return tuple(sorted(files, key=lambda path: path.relative_to(folder).as_posix()))

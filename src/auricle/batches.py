@@ -5,7 +5,7 @@ any batch and go on from there, with any number of workers or processes.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -82,7 +82,7 @@ def load(
     examples: Sequence[Example],
     prepare: Callable[[list[Example]], T],
     settings: BatchSettings,
-) -> Iterator[T]:
+) -> Generator[T, None, None]:
     """`prepare([examples of a batch])` for each batch, in order, made ahead by threads.
 
     Decoding, resampling and the front end spend their time in C with the interpreter lock released,

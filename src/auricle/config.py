@@ -107,21 +107,26 @@ def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def to_toml(settings: Settings) -> str:
-    """The settings as a TOML recipe, which `read_recipe` reads back (None is left out)."""
-    return "\n".join(_toml_table(settings.to_dict(), ())).strip() + "\n"
+def to_toml(values: Mapping[str, Any]) -> str:
+    """Nested settings as a TOML recipe, which `read_recipe` reads back (None is left out)."""
+    return "\n".join(_toml_table(values, ())).strip() + "\n"
 
 
 def _toml_table(table: Mapping[str, Any], path: tuple[str, ...]) -> list[str]:
     plain = {k: v for k, v in table.items() if not isinstance(v, Mapping) and v is not None}
     # JSON's scalars, strings and flat lists are TOML's too.
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]
+    lines = [f"{key} = {_toml_value(value)}" for key, value in plain.items()]
     if path and lines:
         lines = ["", f"[{'.'.join(path)}]", *lines]
     for key, value in table.items():
         if isinstance(value, Mapping):
             lines += _toml_table(value, (*path, key))
     return lines
+
+
+def _toml_value(value: Any) -> str:
+    # TOML forbids DEL where JSON does not.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _explain(cls: type[Settings], error: ValidationError) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from auricle.errors import DataError
@@ -31,7 +31,8 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
     except OSError as error:
         raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone already, or in a folder that cannot be written to
+            temporary.unlink()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from rapidfuzz.distance import Levenshtein, Postfix, Prefix
+from rapidfuzz.distance import Levenshtein
 
 from auricle.errors import DataError
 
@@ -245,23 +245,14 @@ def _count(
     """Rows of an ErrorCounts. rapidfuzz compares words by their hashes: nothing to intern."""
     rows: list[list[int]] = []
     for reference, hypothesis in _pairs(references, hypotheses):
-        row = [len(cut(reference)), 0, 0, 0]
+        units = cut(reference)
+        row = [len(units), 0, 0, 0]
         rows.append(row)
         if reference != hypothesis:
-            for edit in Levenshtein.editops(*map(cut, _trimmed(reference, hypothesis))):
+            for edit in Levenshtein.editops(units, cut(hypothesis)):
                 row[_COLUMNS[edit.tag]] += 1
             row[0] -= row[1] + row[2]
     return ErrorCounts(np.array(rows, np.int64).reshape(-1, 4))
-
-
-def _trimmed(reference: str, hypothesis: str) -> tuple[str, str]:
-    """Both without the words that they share at their ends, which are most of a good answer."""
-    begin = reference.rfind(" ", 0, Prefix.similarity(reference, hypothesis)) + 1
-    reference, hypothesis = reference[begin:], hypothesis[begin:]
-    end = reference.find(" ", len(reference) - Postfix.similarity(reference, hypothesis))
-    if end < 0:
-        return reference, hypothesis
-    return reference[:end], hypothesis[: len(hypothesis) - len(reference) + end]
 
 
 def _pairs(references: Sequence[str], hypotheses: Sequence[str]) -> Iterable[tuple[str, str]]:

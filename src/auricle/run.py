@@ -30,7 +30,7 @@ from auricle.checkpoint import (
     with_prefix,
     write_checkpoint,
 )
-from auricle.config import Settings, to_toml
+from auricle.config import to_toml
 from auricle.data import Dataset, Example, write_manifest
 from auricle.errors import ConfigError, DataError
 from auricle.files import write_text
@@ -182,7 +182,7 @@ class RunFolder:
         return self._log
 
     def describe(
-        self, train: Sequence[Example], valid: Sequence[Example], settings: Settings
+        self, train: Sequence[Example], valid: Sequence[Example], settings: Mapping[str, Any]
     ) -> None:
         """Write what this training is: settings, data, versions and machine."""
         try:

@@ -205,7 +205,7 @@ class _Training:
             self.state.restore(self.folder.last, task.card())
             self.folder.rewind(self.state.counters.step)
         elif self.world.leads:
-            self.folder.describe(train, valid, task.config)
+            self.folder.describe(train, valid, task.config.to_dict())
         self.clock = time.monotonic() - 60.0 * self.state.counters.minutes
         self.saved_at = time.monotonic()
         self.skipped = 0
@@ -298,7 +298,7 @@ class _Training:
         record: dict[str, Any] = {"rate": rate}
         norms: list[float] = []
         while True:
-            total: list[Tensor] | None = None
+            total: tuple[Tensor, ...] | None = None
             name = ""
             for generator in generators:
                 with self.autocast():
@@ -308,10 +308,10 @@ class _Training:
                 name, loss, logs = update
                 parameters = [p for p in groups[name].parameters() if p.requires_grad]
                 found = torch.autograd.grad(loss * scale.value, parameters, allow_unused=True)
-                gradients = [
+                gradients = tuple(
                     torch.zeros_like(p) if g is None else g
                     for p, g in zip(parameters, found, strict=True)
-                ]
+                )
                 total = gradients if total is None else torch._foreach_add(total, gradients)
                 for key, value in logs.items():
                     record[key] = record.get(key, 0.0) + value / len(micro)

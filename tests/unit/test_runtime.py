@@ -244,6 +244,21 @@ def test_answers_come_before_all_files_are_read(recognizer: Recognizer, tmp_path
     assert isinstance(next(errors)[1], DataError)  # needs no pool to be full
 
 
+def test_a_long_recording_does_not_hold_up_the_answer_before_it(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_s = []
+
+    def chunks(path: str, chunk_s: float, rate_hz: int) -> Iterator[Float32]:
+        for _ in range(1 if path == "short" else 200):
+            read_s.append(chunk_s)
+            yield np.zeros(round(chunk_s * rate_hz), np.float32)
+
+    monkeypatch.setattr(audio, "chunks", chunks)
+    assert next(recognizer.transcribe_many(["short", "long"], batch=1))[0] == "short"
+    assert sum(read_s) < 100
+
+
 def test_memory_does_not_grow_with_the_recording(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,7 +30,7 @@ def prepare(
     from auricle.errors import ConfigError
 
     if corpus == "list":
-        rows = [[name, c.description, c.licence] for name, c in corpora.CORPORA.items()]
+        rows = [[name, c.what, c.licence] for name, c in corpora.CORPORA.items()]
         output.print(table(["corpus", "what", "licence"], rows))
         return
     if folder is None:

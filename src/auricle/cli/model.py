@@ -6,11 +6,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from auricle.bundle import Bundle
+from auricle import __version__
+from auricle.bundle import Bundle, Card
 from auricle.cli.answers import find_model, recognise
 from auricle.cli.display import counting, errors, output, table
 from auricle.config import resolve, to_toml
 from auricle.data import read_data
+from auricle.errors import DataError
 
 
 def export(
@@ -36,31 +38,14 @@ def export(
 
     Settings: precision (auto, fp32, int8), weights (fp32, fp16, none), tolerance, int8_loss.
     """
-    from auricle import __version__
-    from auricle.bundle import Card
     from auricle.export import ExportSettings, export_bundle
     from auricle.runtime import Recognizer
     from auricle.tasks import load_trained
 
     options = resolve(ExportSettings, None, settings or ())
     task, network, state = load_trained(run)
-    kind: Any = task
     examples = read_data(valid or run / "valid.jsonl").examples
-    values = state["settings"]
-    description = card.read_text(encoding="utf-8") if card else ""
-    about = Card(
-        auricle_version=__version__,
-        task=state["task"],
-        answer=state["answer"],
-        stride=kind.stride,
-        language=language,
-        settings=values,
-        features=values["features"],
-        tokenizer=state["tokenizer"],
-        decode={"kind": "greedy"},
-        metrics={"valid": state["scores"]},
-        description=description,
-    )
+    about = _card(task.card(), state["scores"], language, card)
 
     def score(trial: Bundle) -> dict[str, float]:
         with counting(f"scoring {trial.card.precision}") as progress:
@@ -69,18 +54,45 @@ def export(
     written = export_bundle(bundle, network, about, settings=options, score=score, goal=task.goal)
     facts = written.card.metrics["export"]
     rows = [
-        [name, *(f"{facts[name][metric]:.2%}" for metric in state["scores"]),
-         f"{facts[name]['times_real_time']:.0f}", f"{facts[name]['graph_bytes'] / 1e6:.1f}"]
-        for name in ("fp32", "int8") if name in facts
-    ]  # fmt: skip
+        [
+            name,
+            *(f"{facts[name][metric]:.2%}" for metric in state["scores"]),
+            f"{facts[name]['times_real_time']:.0f}",
+            f"{facts[name]['graph_bytes'] / 1e6:.1f}",
+        ]
+        for name in ("fp32", "int8")
+        if name in facts
+    ]
     columns = ["graph", *state["scores"], "x real time", "MB"]
     output.print(table(columns, rows, f"{len(examples)} validation clips"))
-    size_mb = bundle.stat().st_size / 1e6
     errors.print(
-        f"{bundle}: {facts['chosen']}, {size_mb:.1f} MB. {facts['reason']}. Graph and model differ "
-        f"by {facts['gate']['difference']:.1e} at most.",
+        f"{bundle}: {facts['chosen']}, {bundle.stat().st_size / 1e6:.1f} MB. {facts['reason']}. "
+        f"Graph and model differ by {facts['gate']['difference']:.1e} at most.",
         markup=False,
         soft_wrap=True,
+    )
+
+
+def _card(
+    task: dict[str, Any], scores: dict[str, float], language: str | None, path: Path | None
+) -> Card:
+    """What the bundle will say of itself; `task` is the task's own card."""
+    try:
+        description = path.read_text(encoding="utf-8") if path else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read the model card ({error})") from None
+    return Card(
+        auricle_version=__version__,
+        task=task["task"],
+        answer=task["answer"],
+        stride=task["stride"],
+        language=language,
+        settings=task["settings"],
+        features=task["settings"]["features"],
+        tokenizer=task["tokenizer"],
+        decode={"kind": "greedy"},
+        metrics={"valid": scores},
+        description=description,
     )
 
 
@@ -108,12 +120,11 @@ def info(
 def _facts(path: Path) -> tuple[dict[str, Any], str]:
     if path.is_dir():
         from auricle.checkpoint import read_state
-        from auricle.tasks import task_class
 
         state = read_state(path / "best.safetensors")
-        config = task_class(state["task"]).settings.parse(state["settings"], str(path))
         scores = ", ".join(f"{name} {value:.2%}" for name, value in state["scores"].items())
-        text = f"task {state['task']}, update {state['step']}, valid: {scores}\n\n{to_toml(config)}"
+        settings = to_toml(state["settings"])
+        text = f"task {state['task']}, update {state['step']}, valid: {scores}\n\n{settings}"
         return state, text
     if path.suffix == ".auricle":
         card = Bundle.read(path).card

@@ -40,7 +40,7 @@ def train(
     parts = _parts(data, valid)
     config = _settings(kind, parts["train"], recipe, settings or ())
     if show:
-        errors.print(to_toml(config), markup=False)
+        errors.print(to_toml(config.to_dict()), markup=False)
         return
     learner = kind.learn(config, parts["train"])
     _refuse_what_would_fail(parts, learner, out)

@@ -11,17 +11,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from auricle import audio
 from auricle.data.manifests import MANIFEST_SUFFIXES, read_manifest
 from auricle.data.rows import Problems, Row, What
 from auricle.data.splitting import split_name
 from auricle.errors import DataError
-
-AUDIO_SUFFIXES = frozenset(
-    (
-        *(".wav", ".flac", ".ogg", ".opus", ".oga", ".mp3", ".aiff", ".aif", ".caf", ".sph"),
-        *(".m4a", ".aac", ".webm", ".mp4"),
-    )
-)
 
 
 def folder_rows(folder: Path, what: What, problems: Problems) -> Iterator[Row]:
@@ -65,7 +59,7 @@ def _unwrap(folder: Path) -> Path:
         return folder / "legacy"  # TED-LIUM 3: both hold all talks; legacy has the usual splits
     entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     folders = [path for path in entries if path.is_dir()]
-    ours = AUDIO_SUFFIXES.union(MANIFEST_SUFFIXES)
+    ours = audio.SUFFIXES.union(MANIFEST_SUFFIXES)
     if len(folders) == 1 and not any(path.suffix.lower() in ours for path in entries):
         return folder if split_name(folders[0].name) else _unwrap(folders[0])
     return folder
@@ -104,7 +98,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in AUDIO_SUFFIXES
+    return path.suffix.lower() in audio.SUFFIXES
 
 
 def _librispeech(found: Sequence[Path], files: Sequence[Path], problems: Problems) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from auricle.data.example import Example
 from auricle.data.rows import Problems, Row, columns_of
 from auricle.errors import DataError
+from auricle.files import write_text
 
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson", ".manifest")
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -104,14 +105,8 @@ def write_manifest(path: str | Path, examples: Iterable[Example]) -> None:
     path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     path = path.parent.resolve() / path.name  # "../" means something else behind a link
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8", newline="\n") as file:
-            for example in examples:
-                file.write(json.dumps(_values(example, path.parent), ensure_ascii=False) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    lines = (_values(example, path.parent) for example in examples)
+    write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 
 def _values(example: Example, folder: Path) -> dict[str, object]:

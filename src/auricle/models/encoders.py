@@ -6,7 +6,7 @@
 states beyond `lengths2` mean nothing. An utterance gets the same states alone as in any batch.
 """
 
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, cast, runtime_checkable
 
 import torch
 from pydantic import Field
@@ -168,7 +168,7 @@ def build_encoder(features: int, settings: Settings) -> Encoder:
     Raises:
         ConfigError: when two settings contradict each other.
     """
-    return ENCODERS[type(settings)](features, settings)
+    return cast(Encoder, ENCODERS[type(settings)](features, settings))
 
 
 ENCODERS: dict[type[Settings], type[nn.Module]] = {

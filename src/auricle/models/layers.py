@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 
-def valid_mask(lengths: Tensor, frames: int | Tensor) -> Tensor:
+def valid_mask(lengths: Tensor, frames: int) -> Tensor:
     """True where a frame belongs to the utterance: (B,) -> (B, T)."""
     return torch.arange(frames, device=lengths.device)[None, :] < lengths[:, None]
 
@@ -141,6 +141,8 @@ class RotaryAttention(nn.Module):
     Relative like Transformer-XL's positions, but two multiplications instead of a second score
     matrix, which matters on a processor without a GPU.
     """
+
+    rates: Tensor
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()

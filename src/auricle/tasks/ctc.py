@@ -126,6 +126,7 @@ class CTCTask:
         return {
             "task": self.name,
             "answer": self.answer,
+            "stride": self.stride,
             "settings": self.config.to_dict(),
             "tokenizer": self.tokenizer.to_dict(),
         }
