@@ -1,5 +1,49 @@
-"""auricle: train small on your own recordings, prove it, export it safely, serve it anywhere."""
+"""auricle: train small on your own recordings, prove it, export it safely, serve it anywhere.
 
+import auricle
+recognizer = auricle.load("english")
+print(recognizer.transcribe("clip.wav").text)
+"""
+
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from auricle.errors import AuricleError, ConfigError, DataError, ModelError
+
+if TYPE_CHECKING:
+    from auricle.results import Segment, Transcript, Word
+    from auricle.runtime import Recognizer, load
 
 __version__ = version("auricle")
+__all__ = [
+    "AuricleError",
+    "ConfigError",
+    "DataError",
+    "ModelError",
+    "Recognizer",
+    "Segment",
+    "Transcript",
+    "Word",
+    "__version__",
+    "load",
+]
+
+# Imported when first asked for: numpy and its friends cost more than the rest of `import auricle`.
+_LAZY = {
+    "Recognizer": "auricle.runtime",
+    "Segment": "auricle.results",
+    "Transcript": "auricle.results",
+    "Word": "auricle.results",
+    "load": "auricle.runtime",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'auricle' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -32,6 +32,7 @@ from auricle.errors import ConfigError, ModelError
 from auricle.files import replacing
 
 FORMAT_VERSION = 1
+SHIPPED = Path(__file__).parent / "assets"
 CARD = "card.json"
 GRAPH = "model.onnx"
 WEIGHTS = "weights.safetensors"
@@ -80,6 +81,23 @@ class Card(Settings):
     metrics: dict[str, Any] = Field({})
     description: str = ""  # the model card, Markdown
     members: dict[str, Member] = Field({})  # filled in by `write_bundle`
+
+
+def find_model(name: str | os.PathLike[str]) -> Path:
+    """A path as it is, or the path of the model shipped under this name, such as "english".
+
+    Raises:
+        ModelError: when there is neither; names the shipped models.
+    """
+    path, shipped = Path(name), SHIPPED / f"{name}.auricle"
+    if path.exists() or not shipped.exists():
+        if not path.exists():
+            known = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.auricle")))
+            raise ModelError(
+                f"{name}: no such file, and no shipped model: there is {known or 'none'}"
+            )
+        return path
+    return shipped
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle import audio
-from auricle.bundle import GRAPH, Bundle
+from auricle.bundle import GRAPH, Bundle, find_model
 from auricle.decode import assemble, ctc_greedy, spell
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
 from auricle.features import FeatureSettings, FrontEnd
@@ -258,9 +258,10 @@ class Recognizer:
         """The recogniser of a bundle, a file or one that was read.
 
         Args:
+            source: a bundle that was read, its path, or the name of a shipped model.
             threads: of the graph; None: as many as there are cores to use.
         """
-        bundle = source if isinstance(source, Bundle) else Bundle.read(source)
+        bundle = source if isinstance(source, Bundle) else Bundle.read(find_model(source))
         return cls(Engine(bundle, threads=threads))
 
     def transcribe(self, source: Source) -> Transcript:
@@ -332,3 +333,12 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def load(model: str | os.PathLike[str] = "english", *, threads: int | None = None) -> Recognizer:
+    """The recogniser of a bundle's path or of a shipped model's name.
+
+    Raises:
+        ModelError: when there is no such model, or it is damaged or answers something else.
+    """
+    return Recognizer.load(model, threads=threads)

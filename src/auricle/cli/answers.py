@@ -7,28 +7,11 @@ from typing import Any
 from auricle import audio
 from auricle.data import Example
 from auricle.data import Progress as Counting
-from auricle.errors import AuricleError, ModelError
+from auricle.errors import AuricleError
 from auricle.results import Transcript
 from auricle.runtime import Recognizer, Source
 
 Pairs = list[tuple[Example, Transcript]]
-SHIPPED = Path(__file__).parents[1] / "assets"
-
-
-def find_model(name: str) -> Path:
-    """A path, or the name of a model that is shipped.
-
-    Raises:
-        ModelError: when there is neither.
-    """
-    path = Path(name)
-    shipped = SHIPPED / f"{name}.auricle"
-    if path.exists() or not shipped.exists():
-        if not path.exists():
-            known = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.auricle")))
-            raise ModelError(f"{name}: no such file or run, nor a shipped model ({known})")
-        return path
-    return shipped
 
 
 def answer(model: Path, examples: Sequence[Example], progress: Counting) -> tuple[Pairs, str]:

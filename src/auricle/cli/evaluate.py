@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from auricle.cli.answers import Pairs, answer, find_model
+from auricle.bundle import find_model
+from auricle.cli.answers import Pairs, answer
 from auricle.cli.display import counting, output, table
 from auricle.data import Example, read_data
 from auricle.errors import ConfigError

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from auricle import __version__
-from auricle.bundle import Bundle, Card
-from auricle.cli.answers import find_model, recognise
+from auricle.bundle import Bundle, Card, find_model
+from auricle.cli.answers import recognise
 from auricle.cli.display import counting, errors, output, table
 from auricle.config import resolve, to_toml
 from auricle.data import read_data

@@ -9,7 +9,6 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from auricle import audio
-from auricle.cli.answers import find_model
 from auricle.cli.display import errors, output
 from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import write_text
@@ -46,7 +45,7 @@ def transcribe(
         paths = [path for path in paths if path not in targets or not targets[path].exists()]
     if output_dir is None and len(paths) > 1 and style in ("srt", "vtt"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
-    recognizer = Recognizer.load(find_model(model), threads=threads)
+    recognizer = Recognizer.load(model, threads=threads)
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
     with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bar:
