@@ -15,17 +15,24 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from auricle.errors import ModelError
+from auricle.errors import DataError, ModelError
 from auricle.files import replacing
 
 STATE_KEY = "state"
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Write `tensors` and the JSON-able `state` to `path`, atomically and durably."""
+    """Write `tensors` and the JSON-able `state` to `path`, atomically and durably.
+
+    Raises:
+        DataError: when the disk does not take it.
+    """
     plain = {name: t.detach().to("cpu").contiguous().clone() for name, t in tensors.items()}
     with replacing(path, durable=True) as temporary:
-        safetensors.torch.save_file(plain, temporary, {STATE_KEY: json.dumps(state)})
+        try:
+            safetensors.torch.save_file(plain, temporary, {STATE_KEY: json.dumps(state)})
+        except safetensors.SafetensorError as error:  # a missing folder, a full disk
+            raise DataError(f"{path}: cannot be written: {error}") from None
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

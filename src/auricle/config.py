@@ -136,9 +136,8 @@ def _explain(cls: type[Settings], error: ValidationError) -> str:
     key = ".".join(part for part in where if part not in _union_tags(cls))
     if first["type"] == "extra_forbidden":
         known = sorted(_keys(cls))
-        near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [
-            name for name in known if name.rpartition(".")[2] == where[-1]
-        ]
+        same_name = [name for name in known if name.rpartition(".")[2] == where[-1]]
+        near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
         return f"unknown setting {key}; {hint}"
     given = first.get("input")

@@ -5,10 +5,18 @@ import inspect
 import auricle
 from auricle import errors
 
-PUBLIC = sorted(
-    ["AuricleError", "ConfigError", "DataError", "ModelError", "__version__", "load"]
-    + ["Recognizer", "Segment", "Transcript", "Word"]
-)
+PUBLIC = [
+    "AuricleError",
+    "ConfigError",
+    "DataError",
+    "ModelError",
+    "Recognizer",
+    "Segment",
+    "Transcript",
+    "Word",
+    "__version__",
+    "load",
+]
 ERRORS = ["AuricleError", "ConfigError", "DataError", "ModelError"]
 
 

@@ -21,6 +21,7 @@ from auricle.data import Progress as Counting
 output = Console(soft_wrap=True, highlight=False)
 errors = Console(stderr=True, highlight=False)
 
+LONGEST_SHOWN = 100  # letters of an example transcript
 QUIET_S = 30.0  # between lines of progress where there is no terminal to draw on
 
 
@@ -90,11 +91,14 @@ class TrainingDisplay:
         scores = "  ".join(f"{name} {value:.2%}" for name, value in record["scores"].items())
         best = "  (best so far)" if record["best"] else ""
         self._bar.console.print(
-            f"update {record['step']}, {record['minutes']:.1f} min: {scores}{best}", markup=False
+            f"update {record['step']}, {record['minutes']:.1f} min: {scores}{best}",
+            markup=False,
+            soft_wrap=True,
         )
         for shown in record["examples"]:
-            self._bar.console.print(f"    said   {shown['reference'][:100]}", markup=False)
-            self._bar.console.print(f"    heard  {shown['hypothesis'][:100]}", markup=False)
+            for name, text in (("said", shown["reference"]), ("heard", shown["hypothesis"])):
+                line = f"    {name:6} {text[:LONGEST_SHOWN]}"
+                self._bar.console.print(line, markup=False, soft_wrap=True)
 
 
 def _duration(minutes: float) -> str:

@@ -9,7 +9,11 @@ from auricle.text import Tokenizer
 
 
 def spell(
-    tokens: Iterable[Token], tokenizer: Tokenizer, seconds_per_frame: float, start_s: float = 0.0
+    tokens: Iterable[Token],
+    tokenizer: Tokenizer,
+    seconds_per_frame: float,
+    start_s: float = 0.0,
+    end_s: float = math.inf,
 ) -> list[Word]:
     """The words that tokens spell.
 
@@ -20,12 +24,13 @@ def spell(
         tokens: in order, without blanks.
         seconds_per_frame: of the model's output: hop x stride.
         start_s: where frame 0 lies in the recording.
+        end_s: where the recording ends; the last frame may reach beyond it, no word does.
     """
     return [
         Word(
             text=text,
             start_s=start_s + word[0].start_frame * seconds_per_frame,
-            end_s=start_s + word[-1].end_frame * seconds_per_frame,
+            end_s=min(start_s + word[-1].end_frame * seconds_per_frame, end_s),
             confidence=math.exp(min(0.0, sum(token.log_prob for token in word) / len(word))),
         )
         for word in _words(tokens, tokenizer)

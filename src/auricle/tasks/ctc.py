@@ -173,13 +173,11 @@ class CTCTask:
     def predict(self, model: nn.Module, batch: Batch) -> list[Transcript]:
         log_probs, lengths = model(batch.features, batch.lengths)
         frame_s = self.front_end.hop_s * self.stride
-        rows = zip(log_probs.cpu().numpy(), lengths.tolist(), batch.lengths.tolist(), strict=True)
+        ends_s = [frames * self.front_end.hop_s for frames in batch.lengths.tolist()]
+        rows = zip(log_probs.cpu().numpy(), lengths.tolist(), ends_s, strict=True)
         return [
-            assemble(
-                spell(ctc_greedy(row[:length]), self.tokenizer, frame_s),
-                duration_s=frames * self.front_end.hop_s,
-            )
-            for row, length, frames in rows
+            assemble(spell(ctc_greedy(row[:length]), self.tokenizer, frame_s, end_s=end_s), end_s)
+            for row, length, end_s in rows
         ]
 
     def score(self, pairs: Sequence[tuple[Example, Transcript]]) -> dict[str, float]:
