@@ -38,6 +38,7 @@ SAMPLE_RATE_HZ = 16_000
 LOWEST_RATE_HZ, HIGHEST_RATE_HZ = 1_000, 768_000  # what lies beyond is a damaged header
 BLOCK_VALUES = 2**16  # samples * channels decoded at once
 MOST_VALUES = 2**30  # samples * channels that `load` hands over: 18 hours of 16 kHz mono, 4 GiB
+LONGEST_S = 1e9  # 30 years: a span that begins or lasts longer is a mistake
 LOUDEST = 2.0**31  # 32-bit samples that were never scaled; beyond, bytes that are not samples
 UNKNOWN_SAMPLES = 2**40  # libsndfile's word for a length that the header leaves out is far above
 MP3_WARM_UP_SAMPLES = 2**15  # decoded before a place within an MP3, for frames borrow from others
@@ -159,7 +160,7 @@ def _blocks(
 ) -> Iterator[Float32]:
     """Checked, mixed and resampled blocks; at least one sample in all."""
     info, path = source.info, source.info.path
-    if not (0 <= start_s < np.inf and (duration_s is None or 0 < duration_s < np.inf)):
+    if not (0 <= start_s < LONGEST_S and (duration_s is None or 0 < duration_s < LONGEST_S)):
         raise DataError(f"{path}: start_s = {start_s}, duration_s = {duration_s} is not a span")
     first = round(start_s * info.sample_rate_hz)
     if first >= info.samples:

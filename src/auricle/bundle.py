@@ -29,7 +29,7 @@ from pydantic import Field
 
 from auricle.config import Settings
 from auricle.errors import ConfigError, ModelError
-from auricle.files import replacing
+from auricle.files import regular, replacing
 
 FORMAT_VERSION = 1
 SHIPPED = Path(__file__).parent / "assets"
@@ -90,14 +90,21 @@ def find_model(name: str | os.PathLike[str]) -> Path:
         ModelError: when there is neither; names the shipped models.
     """
     path, shipped = Path(name), SHIPPED / f"{name}.auricle"
-    if path.exists() or not shipped.exists():
-        if not path.exists():
+    if _exists(path) or not _exists(shipped):
+        if not _exists(path):
             known = ", ".join(sorted(each.stem for each in SHIPPED.glob("*.auricle")))
             raise ModelError(
                 f"{name}: no such file, and no shipped model: there is {known or 'none'}"
             )
         return path
     return shipped
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long, a folder that may not be entered
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def _check_end(path: Path) -> None:
     """Bound the directory before `zipfile` reads all of it into memory."""
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         size_bytes = file.seek(0, os.SEEK_END)
         tail_bytes = _ZIP64_LOCATOR.size + _ZIP_END.size
         file.seek(max(0, size_bytes - tail_bytes))

@@ -16,9 +16,20 @@ import torch
 from torch import Tensor, nn
 
 from auricle.errors import DataError, ModelError
-from auricle.files import replacing
+from auricle.files import regular, replacing
 
 STATE_KEY = "state"
+BEST = {"task": str, "settings": dict, "tokenizer": dict, "scores": dict, "step": int}
+"""What the state of `best.safetensors` holds, beside what only its task knows."""
+_DAMAGE = (
+    OSError,
+    KeyError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    safetensors.SafetensorError,
+    struct.error,
+)
 
 
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -42,26 +53,51 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         ModelError: when the file is missing, damaged, or not one of ours.
     """
     try:
-        with safetensors.safe_open(path, "pt") as file:
+        with safetensors.safe_open(regular(path), "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        return tensors, json.loads(metadata[STATE_KEY])
-    except FileNotFoundError:
-        raise ModelError(f"{path}: no checkpoint there; did the training reach one?") from None
-    except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
-        raise ModelError(f"{path}: not a checkpoint of auricle, or damaged ({error})") from None
+        return tensors, _parse_state(metadata[STATE_KEY])
+    except _DAMAGE as error:
+        raise _refusal(path, error) from None
 
 
 def read_state(path: Path) -> dict[str, Any]:
     """The state alone, from the header: cheap, and needs no tensor in memory."""
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             if size > 100_000_000:
                 raise ValueError("header too large")
-            return dict(json.loads(json.loads(file.read(size))["__metadata__"][STATE_KEY]))
-    except (OSError, KeyError, ValueError, struct.error) as error:
-        raise ModelError(f"{path}: not a checkpoint of auricle ({error})") from None
+            return _parse_state(json.loads(file.read(size))["__metadata__"][STATE_KEY])
+    except _DAMAGE as error:
+        raise _refusal(path, error) from None
+
+
+def _parse_state(text: str) -> dict[str, Any]:
+    state = json.loads(text)
+    if not isinstance(state, dict):
+        raise ValueError("its state is no table")
+    return state
+
+
+def _refusal(path: Path, error: Exception) -> ModelError:
+    if isinstance(error, FileNotFoundError):
+        return ModelError(f"{path}: no checkpoint there; did the training reach one?")
+    why = f"it has no {error}" if isinstance(error, KeyError) else error
+    return ModelError(f"{path}: not a checkpoint of auricle, or damaged ({why}): copy it again")
+
+
+def check_state(path: Path, state: Mapping[str, Any], needed: Mapping[str, type]) -> None:
+    """Refuse a checkpoint that was written for something else.
+
+    Raises:
+        ModelError: a key is missing or of another type.
+    """
+    wrong = [key for key, kind in needed.items() if not isinstance(state.get(key), kind)]
+    if wrong:
+        raise ModelError(
+            f"{path}: a checkpoint, but without {', '.join(wrong)}: another file of that name?"
+        )
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

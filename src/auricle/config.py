@@ -16,12 +16,15 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from auricle.errors import ConfigError
+from auricle.files import regular
 
 
 class Settings(BaseModel):
     """Base of every settings class: immutable, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
@@ -63,10 +66,10 @@ def resolve(
 def read_recipe(path: Path) -> dict[str, Any]:
     """The nested values of a TOML recipe."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(regular(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the recipe ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also numbers too long, lists too deep
         raise ConfigError(f"{path}: not a TOML recipe: {error}") from None
 
 
@@ -80,7 +83,7 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(f"{word!r} is not a setting: write key=value, e.g. budget.minutes=30")
         try:
             value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             value = text.strip()
         nested: Any = value
         for part in reversed(parts):

@@ -176,7 +176,10 @@ def prepare(
     if name not in corpora:
         raise ConfigError(f"no corpus {name}: there are {', '.join(corpora)}")
     corpus, folder = corpora[name], Path(folder).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot make this folder ({error.strerror})") from None
     if not corpus.parts:
         folders = {"": _handed_out(corpus, folder, subsets)}
     else:

@@ -124,7 +124,8 @@ def to_json(transcript: Transcript) -> str:
 def verbose_json(transcript: Transcript) -> dict[str, Any]:
     """The answer that OpenAI's transcription interface gives for response_format=verbose_json.
 
-    What no CTC model knows has a neutral value: no tokens, temperature 0, no_speech_prob 0.
+    What no CTC model knows has a neutral value: no tokens, temperature 0, no_speech_prob 0. The
+    confidence of a word is ours, beyond that interface.
     """
     return {
         "task": "transcribe",
@@ -147,7 +148,12 @@ def verbose_json(transcript: Transcript) -> dict[str, Any]:
             for number, segment in enumerate(transcript.segments)
         ],
         "words": [
-            {"word": word.text, "start": _rounded(word.start_s), "end": _rounded(word.end_s)}
+            {
+                "word": word.text,
+                "start": _rounded(word.start_s),
+                "end": _rounded(word.end_s),
+                "confidence": _rounded(word.confidence),
+            }
             for word in transcript.words
         ],
     }

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 import auricle
 from auricle.checkpoint import (
+    check_state,
     load_strictly,
     mean_of,
     optimizer_tensors,
@@ -152,6 +153,7 @@ class TrainingState:
                 larger budget is welcome.
         """
         tensors, state = read_checkpoint(path)
+        check_state(path, state, {"settings": dict, "counters": dict, "scale": dict})
         _same_training(path, state, card)
         load_strictly(self.model, under_prefix("model", tensors), str(path))
         self.averager.restore(under_prefix("average", tensors))

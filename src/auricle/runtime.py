@@ -203,13 +203,14 @@ class Engine:
             return audio.chunks(source, CHUNK_S, self.rate_hz)
         samples, rate_hz = source
         floats = np.issubdtype(samples.dtype, np.floating)
-        if not floats or samples.ndim not in (1, 2) or not len(samples) or rate_hz <= 0:
+        known_rate = audio.LOWEST_RATE_HZ <= rate_hz <= audio.HIGHEST_RATE_HZ
+        if not floats or samples.ndim not in (1, 2) or not samples.size or not known_rate:
             raise DataError(
                 f"{samples.dtype} {samples.shape} at {rate_hz} Hz is no sound: give floats within"
                 " -1..1, (samples,) or (samples, channels), and their rate"
             )
-        if not np.isfinite(samples).all():
-            raise DataError(f"samples {samples.shape} hold NaN or infinity")
+        if not np.abs(samples).max() <= audio.LOUDEST:  # NaN compares false
+            raise DataError(f"samples {samples.shape} hold NaN, infinity or what is no sound")
         mono = audio.mix_down(samples.astype(np.float32, copy=False))
         return iter([audio.resample(mono, rate_hz, self.rate_hz)])
 

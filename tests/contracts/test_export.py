@@ -121,7 +121,7 @@ def test_int8_answers_nearly_like_fp32(exported: Exported, rng: np.random.Genera
         np.exp(Session(exported.graph(precision), threads=1)(features)[0])
         for precision in ("fp32", "int8")
     )
-    assert 0 < np.abs(exact - small).max() < 0.1
+    assert 0 < np.abs(exact - small).mean() < 0.03  # probabilities, sharpened
 
 
 def tones(rng: np.random.Generator, count: int) -> NDArray[np.float32]:

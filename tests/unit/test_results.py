@@ -65,7 +65,7 @@ def test_verbose_json_has_the_keys_of_openai() -> None:
         "en",
         3700.123,
     )
-    assert answer["words"][1] == {"word": "<b>", "start": 0.5, "end": 0.7}
+    assert answer["words"][1] == {"word": "<b>", "start": 0.5, "end": 0.7, "confidence": 0.7}
     first, second = answer["segments"]
     assert first.pop("avg_logprob") == pytest.approx(math.log(0.8))
     assert 0.5 < first.pop("compression_ratio") < 1.5

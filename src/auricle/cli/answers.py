@@ -52,6 +52,7 @@ def _sources(examples: Sequence[Example], rate_hz: int) -> Iterator[Source]:
         if not example.start_s and audio.inspect(example.audio).duration_s < example.duration_s + 1:
             yield example.audio
         else:
+            duration_s = example.duration_s or None
             yield audio.load(
-                example.audio, rate_hz, start_s=example.start_s, duration_s=example.duration_s
+                example.audio, rate_hz, start_s=example.start_s, duration_s=duration_s
             )

@@ -119,9 +119,11 @@ def info(
 
 def _facts(path: Path) -> tuple[dict[str, Any], str]:
     if path.is_dir():
-        from auricle.checkpoint import read_state
+        from auricle.checkpoint import BEST, check_state, read_state
 
-        state = read_state(path / "best.safetensors")
+        best = path / "best.safetensors"
+        state = read_state(best)
+        check_state(best, state, BEST)
         scores = ", ".join(f"{name} {value:.2%}" for name, value in state["scores"].items())
         settings = to_toml(state["settings"])
         text = f"task {state['task']}, update {state['step']}, valid: {scores}\n\n{settings}"

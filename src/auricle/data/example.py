@@ -37,6 +37,8 @@ class Dataset:
     examples: tuple[Example, ...]
     source: Path
     splits: Mapping[str, tuple[Example, ...]] = field(default_factory=lambda: NOTHING)
+    unusable: tuple[str, ...] = ()
+    """What is wrong with lines and recordings that are no examples, if that was to be kept."""
 
     @property
     def duration_s(self) -> float:
@@ -45,7 +47,7 @@ class Dataset:
     def without(self, ids: Collection[str]) -> Self:
         """The dataset less the examples of these ids."""
         splits = {name: _without(part, ids) for name, part in self.splits.items()}
-        return type(self)(_without(self.examples, ids), self.source, splits)
+        return type(self)(_without(self.examples, ids), self.source, splits, self.unusable)
 
     def fingerprint(self) -> str:
         """SHA-256 over ids, texts, labels, times and file sizes: changes when the data does."""

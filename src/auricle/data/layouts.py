@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from auricle import audio
+from auricle.audio import SUFFIXES as AUDIO_SUFFIXES
 from auricle.data.manifests import MANIFEST_SUFFIXES, read_manifest
 from auricle.data.rows import Problems, Row, What
 from auricle.data.splitting import split_name
 from auricle.errors import DataError
+from auricle.files import regular
 
 
 def folder_rows(folder: Path, what: What, problems: Problems) -> Iterator[Row]:
@@ -59,7 +60,7 @@ def _unwrap(folder: Path) -> Path:
         return folder / "legacy"  # TED-LIUM 3: both hold all talks; legacy has the usual splits
     entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
     folders = [path for path in entries if path.is_dir()]
-    ours = audio.SUFFIXES.union(MANIFEST_SUFFIXES)
+    ours = AUDIO_SUFFIXES.union(MANIFEST_SUFFIXES)
     if len(folders) == 1 and not any(path.suffix.lower() in ours for path in entries):
         return folder if split_name(folders[0].name) else _unwrap(folders[0])
     return folder
@@ -83,14 +84,19 @@ def _split_folders(folder: Path) -> dict[Path, str]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for name, folders, files in os.walk(folder):
+    for name, folders, files in os.walk(folder, onerror=_refuse):
         folders[:] = sorted(entry for entry in folders if entry[0] != ".")
         yield from (Path(name, file) for file in sorted(files) if file[0] != ".")
 
 
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed would otherwise be passed over in silence."""
+    raise error
+
+
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
+        return regular(path).read_text(encoding="utf-8-sig").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
     except OSError as error:
@@ -98,7 +104,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in audio.SUFFIXES
+    return path.suffix.lower() in AUDIO_SUFFIXES
 
 
 def _librispeech(found: Sequence[Path], files: Sequence[Path], problems: Problems) -> Iterator[Row]:

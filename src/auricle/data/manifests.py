@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from auricle.data.example import Example
-from auricle.data.rows import Problems, Row, columns_of
+from auricle.data.rows import Problems, Row, brief, columns_of
 from auricle.errors import DataError
-from auricle.files import write_text
+from auricle.files import regular, write_text
 
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson", ".manifest")
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -26,11 +26,13 @@ def read_manifest(path: Path, problems: Problems) -> Iterator[Row]:
     """
     rows = _json_rows if path.suffix.lower() in JSON_SUFFIXES else _table_rows
     try:
-        yield from rows(path, problems)
+        yield from rows(regular(path), problems)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
     except OSError as error:
         raise DataError(f"{path}: cannot read the manifest ({error.strerror})") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: not a table: {error}; is a quote left open?") from None
 
 
 def _json_rows(path: Path, problems: Problems) -> Iterator[Row]:
@@ -44,10 +46,13 @@ def _json_rows(path: Path, problems: Problems) -> Iterator[Row]:
             except json.JSONDecodeError as error:
                 problems.append(f"{where}: not JSON: {error.msg} (column {error.colno})")
                 continue
+            except (ValueError, RecursionError) as error:  # numbers too long, lists too deep
+                problems.append(f"{where}: not JSON of a recording: {brief(error)}")
+                continue
             if isinstance(values, dict):
                 yield Row(where, path.parent, values)
             else:
-                problems.append(f"{where}: one JSON object per line is needed, not {line[:40]!r}")
+                problems.append(f"{where}: one JSON object per line is needed, not {brief(line)}")
 
 
 def _table_rows(path: Path, problems: Problems) -> Iterator[Row]:
@@ -62,7 +67,7 @@ def _table_rows(path: Path, problems: Problems) -> Iterator[Row]:
         if "audio" not in columns_of(tuple(names))[0]:
             raise DataError(
                 f"{path}:1: the header needs a column audio_filepath (or path, filename, ...);"
-                f" it has {', '.join(names) or 'nothing'}"
+                f" it has {brief(names) if any(names) else 'nothing'}"
             )
         clips = path.parent / "clips"  # where Common Voice keeps what its tables name
         folder = clips if "client_id" in names and clips.is_dir() else path.parent

@@ -32,7 +32,8 @@ def read_data(
         path: a JSONL, CSV or TSV manifest, an STM file, or a folder.
         what: the answer that every example needs: its text, its label(s), or none ("audio").
         unreadable: "keep" keeps examples whose file is missing or damaged, with what is known of
-            them, for `auricle.doctor` to report.
+            them, and names the lines that are no examples in `Dataset.unusable`, for
+            `auricle.doctor` to report both.
         progress: hears of the headers read, where the source gives no durations.
 
     Raises:
@@ -41,13 +42,16 @@ def read_data(
     source = Path(path).absolute()
     problems = Problems()
     found: list[tuple[Row, Example]] = []
+    root: Path | None = None
     for row in _rows(source, what, problems):
+        root = root or (source if source.is_dir() else source.parent)
         try:
-            found.append((row, to_example(row, what, source if source.is_dir() else source.parent)))
+            found.append((row, to_example(row, what, root)))
         except DataError as error:
             problems.append(f"{row.where}: {error}")
+    unusable = tuple(problems)
     examples = _fill_durations(found, problems, progress)
-    if unreadable == "raise":
+    if unreadable == "raise" or not examples:
         problems.raise_if_any(source)
     if not examples:
         raise DataError(f"{source}: no recordings found")
@@ -57,10 +61,18 @@ def read_data(
         if split := _split_of(row):
             splits.setdefault(split, []).append(example)
     ordered = {name: tuple(splits[name]) for name in in_usual_order(splits)}
-    return Dataset(tuple(examples), source, ordered)
+    return Dataset(tuple(examples), source, ordered, unusable)
 
 
-def _rows(source: Path, what: What, problems: Problems) -> Iterable[Row]:
+def _rows(source: Path, what: What, problems: Problems) -> Iterator[Row]:
+    try:
+        yield from _reader(source, what, problems)
+    except OSError as error:  # a folder that may not be listed, a name too long
+        place = error.filename or source
+        raise DataError(f"{place}: cannot be read ({error.strerror})") from None
+
+
+def _reader(source: Path, what: What, problems: Problems) -> Iterable[Row]:
     if source.is_dir():
         return folder_rows(source, what, problems)
     if not source.exists():
@@ -88,7 +100,7 @@ def _fill_durations(
     for at, (row, example) in enumerate(found):
         if not example.duration_s:
             unknown.setdefault(example.audio, []).append(at)
-        elif not example.audio.is_file():
+        elif not _is_file(example.audio):
             problems.append(f"{row.where}: {example.audio} does not exist")
     for done, (audio, duration_s) in enumerate(_header_durations(list(unknown)), 1):
         for at in unknown[audio]:
@@ -100,6 +112,13 @@ def _fill_durations(
         if progress:
             progress(done, len(unknown))
     return examples
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long, a folder that may not be entered
+        return False
 
 
 def _header_durations(paths: list[Path]) -> Iterator[tuple[Path, float | DataError]]:

@@ -5,7 +5,6 @@ judged here, once, for every source; all bad rows of a source are reported toget
 """
 
 import functools
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +33,8 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 """What we call a column, and the names that others give it, the likeliest first."""
 
 SHOWN_PROBLEMS = 5
+SHOWN_LETTERS = 60  # of a value that is wrong
+LONGEST_S = 3.6e6  # 1,000 hours: a time beyond is a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,12 @@ class Problems(list[str]):
             more = f"\n  and {len(self) - SHOWN_PROBLEMS} more" * (len(self) > SHOWN_PROBLEMS)
             noun = "problem" if len(self) == 1 else "problems"
             raise DataError(f"{source}: {len(self)} {noun}; correct or remove these:{shown}{more}")
+
+
+def brief(value: object) -> str:
+    """A value as it is shown in a message: lines may be megabytes long."""
+    text = str(value) if isinstance(value, Exception) else repr(value)
+    return text if len(text) <= SHOWN_LETTERS else f"{text[: SHOWN_LETTERS - 4]} ..."
 
 
 @functools.lru_cache(maxsize=64)
@@ -90,7 +97,7 @@ def to_example(row: Row, what: What, root: Path) -> Example:
             raise DataError(f"ends at {end_s} s, before its start at {start_s} s")
     text = value.get("text")
     if text is not None and not isinstance(text, str):
-        raise DataError(f"text is {text!r}, not a string")
+        raise DataError(f"text is {brief(text)}, not a string")
     labels = _labels(columns.get("label", ""), value.get("label"))
     if what == "text" and text is None:
         raise DataError("no text (key text, or a .txt file beside the recording)")
@@ -114,10 +121,10 @@ def _seconds(key: str, value: Any) -> float:
         return 0.0
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
-        raise DataError(f"{key} is {value!r}, not a number of seconds") from None
-    if not math.isfinite(seconds) or seconds < 0 or isinstance(value, bool):
-        raise DataError(f"{key} is {value!r}: needs a number of seconds, 0 or more")
+    except (TypeError, ValueError, OverflowError):
+        raise DataError(f"{key} is {brief(value)}, not a number of seconds") from None
+    if not 0 <= seconds <= LONGEST_S or isinstance(value, bool):
+        raise DataError(f"{key} is {brief(value)}: needs a number of seconds, 0 to {LONGEST_S:g}")
     return seconds
 
 

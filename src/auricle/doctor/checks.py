@@ -17,6 +17,7 @@ from auricle.features import FrontEnd
 from auricle.text import Tokenizer
 
 KINDS: Mapping[str, tuple[Severity, str]] = {
+    "unusable": ("error", "without what an example needs"),
     "unreadable": ("error", "cannot be read"),
     "empty": ("error", "too short for a single frame of the model"),
     "no_text": ("error", "without text"),

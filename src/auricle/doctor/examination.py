@@ -37,8 +37,9 @@ def examine(
             the durations as they are stated.
         progress: hears of the recordings listened to.
     """
+    unusable: tuple[str, ...] = ()
     if isinstance(data, Dataset):
-        data = data.splits or {"all": data.examples}
+        data, unusable = data.splits or {"all": data.examples}, data.unusable
     normaliser = (text or TextSettings()).normaliser
     every = [(split, example) for split, examples in data.items() for example in examples]
     sounds = listen_to([example for _, example in every], threads, progress) if listen else None
@@ -56,13 +57,23 @@ def examine(
     for check in CHECKS:
         for finding in check(cases, exam):
             found[finding[0]].append(finding)
-    problems = tuple(_problem(kind, found[kind]) for kind in KINDS if kind in found)
+    problems = _unusable(unusable)
+    problems += tuple(_problem(kind, found[kind]) for kind in KINDS if kind in found)
     splits = {split: [case for case in cases if case.split == split] for split in data}
     return Report(
         problems,
         {split: _statistics(part) for split, part in splits.items()},
         histogram([case.duration_s for case in cases]),
     )
+
+
+def _unusable(details: tuple[str, ...]) -> tuple[Problem, ...]:
+    """What never became an example, and so has no case."""
+    if not details:
+        return ()
+    severity, what = KINDS["unusable"]
+    noun = "line or recording" if len(details) == 1 else "lines or recordings"
+    return (Problem("unusable", severity, f"{len(details)} {noun} {what}", (), details),)
 
 
 def _problem(kind: str, found: Sequence[Finding]) -> Problem:

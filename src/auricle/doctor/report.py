@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Literal
 
 from auricle.errors import DataError
@@ -92,7 +93,7 @@ def _problem_lines(problem: Problem) -> list[str]:
 def histogram(durations_s: Sequence[float]) -> tuple[tuple[float, int], ...]:
     """Bins from the shortest to the longest, 0.1, 0.2, 0.5, 1, 2, 5, 10, ... seconds wide."""
     longest_s = max(durations_s, default=0.0)
-    widths = (step * 10.0**power for power in range(-1, 6) for step in (1, 2, 5))
+    widths = (step * 10.0**power for power in count(-1) for step in (1, 2, 5))
     width_s = next(width for width in widths if longest_s < MOST_BINS * width)
     counts = Counter(int(duration_s / width_s + 1e-9) for duration_s in durations_s)
     bins = range(min(counts, default=0), max(counts, default=-1) + 1)

@@ -40,7 +40,7 @@ def load_trained(run: Path) -> "tuple[Task, nn.Module, dict[str, Any]]":
     Raises:
         ModelError: when the folder holds no finished evaluation, or is damaged.
     """
-    from auricle.checkpoint import load_strictly, read_checkpoint
+    from auricle.checkpoint import BEST, check_state, load_strictly, read_checkpoint
 
     best = run / "best.safetensors"
     if not best.exists():
@@ -48,6 +48,7 @@ def load_trained(run: Path) -> "tuple[Task, nn.Module, dict[str, Any]]":
             f"{run}: no best.safetensors there: is it a run, and was it evaluated yet?"
         )
     weights, state = read_checkpoint(best)
+    check_state(best, state, BEST)
     task = task_from_card(state)
     model = task.model()
     load_strictly(model, weights, str(best))

@@ -45,6 +45,8 @@ def spell_numbers(text: str) -> str:
     text = re.sub(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])", " and ", text)
     text = unicodedata.normalize("NFKC", text)
     text = re.sub(r"[%&@°]", lambda sign: f" {_SIGNS[sign[0]]} ", text)
+    # No number is so long; the rules below would take forever over it.
+    text = re.sub(r"\d{100,}", lambda run: f" {_digits(run[0])} ", text)
     if re.search(r"\d", text):
         for pattern, read in _RULES:
             text = pattern.sub(partial(_spelt, read), text)
