@@ -79,6 +79,10 @@ class Augmenter:
     def _noises(self) -> tuple[Path, ...]:
         return _recordings(self.settings.noises, "noises")
 
+    def speed(self, rng: np.random.Generator) -> float:
+        """The factor of the speed: what `wave` draws first, so that it can be foreseen."""
+        return float(rng.choice(self.settings.speeds))
+
     def wave(self, x: Array, rate_hz: int, rng: np.random.Generator) -> Array:
         """A new version of the samples `x` (N,); another length where the speed drawn is not 1.
 
@@ -86,7 +90,7 @@ class Augmenter:
             ConfigError: when a probability asks for a folder that is not set or holds no sound.
         """
         s = self.settings
-        x = change_speed(x, rate_hz, float(rng.choice(s.speeds)))
+        x = change_speed(x, rate_hz, self.speed(rng))
         if rng.random() < s.pitch_probability:
             x = shift_pitch(x, rate_hz, rng.uniform(-s.pitch_semitones, s.pitch_semitones))
         if s.shift_ms:

@@ -42,7 +42,7 @@ class World:
             dist.all_reduce(flat)
             pieces = flat.split([g.numel() for g in gradients])
             gradients = [p.view_as(g) for p, g in zip(pieces, gradients, strict=True)]
-        return list(torch._foreach_div(list(gradients), float(parts)))
+        return list(torch._foreach_div(list(gradients), float(parts)) if parts > 1 else gradients)
 
     def agree(self, value: float, device: torch.device) -> float:
         """The leading process's value, in every process: clocks differ, decisions must not."""

@@ -108,6 +108,7 @@ class Task(Protocol):
     def card(self) -> dict[str, Any]: ...  # all that rebuilds the task: name, settings, tokenizer
     def model(self) -> nn.Module: ...
     def groups(self, model: nn.Module) -> dict[str, nn.Module]: ...  # what each optimizer moves
+    def seconds(self, example: Example, draw: Draw) -> float: ...  # how long `draw` makes it
     def batch(self, examples: Sequence[Example], draw: Draw | None = None) -> Any: ...
     def updates(self, model: nn.Module, batch: Any) -> "Iterator[Update]": ...
     def predict(self, model: nn.Module, batch: Any) -> list[Any]: ...
@@ -142,7 +143,6 @@ def fit(
     valid: Sequence[Example],
     out: Path,
     observer: Observer | None = None,
-    initial: Mapping[str, Tensor] | None = None,
 ) -> Outcome:
     """Train `task` on `train`; keep the weights that score best on `valid`.
 
@@ -153,7 +153,6 @@ def fit(
         out: the run folder: settings, environment, log, `last.safetensors` to go on from and
             `best.safetensors` to use.
         observer: is told of every update and evaluation.
-        initial: weights to start from instead of random ones.
 
     Raises:
         ConfigError: no budget, or settings that contradict each other or the run folder.
@@ -162,7 +161,7 @@ def fit(
     budget = task.config.budget
     if budget.epochs is None and budget.steps is None and budget.minutes is None:
         raise ConfigError("no budget: say when to stop, e.g. budget.minutes=30 or budget.epochs=20")
-    training = _Training(task, train, valid, out, observer, initial)
+    training = _Training(task, train, valid, out, observer)
     try:
         return training.run()
     finally:
@@ -179,7 +178,6 @@ class _Training:
         valid: Sequence[Example],
         out: Path,
         observer: Observer | None,
-        initial: Mapping[str, Tensor] | None,
     ) -> None:
         self.task, self.config, self.observer = task, task.config, observer
         self.train, self.valid = train, valid
@@ -188,18 +186,15 @@ class _Training:
         self.world = World.join(self.device)
         self.autocast, scaled = _precision(loop.precision, self.device)
         torch.manual_seed(loop.seed)
-        model = task.model()
-        if initial is not None:
-            model.load_state_dict(dict(initial))
-        self.model = model.to(self.device)
+        self.model = task.model().to(self.device)
+        average = self.config.average
         self.state = TrainingState(
             self.model,
             {name: _optimizer(part, self.config.optimizer) for name, part in self._groups()},
-            Averager(self.model, self.config.average.kind, self.config.average.decay,
-                     self.config.average.last),
+            Averager(self.model, average.kind, average.decay, average.last),
             LossScale(enabled=scaled),
             Counters(),
-        )  # fmt: skip
+        )
         self.folder = RunFolder(out, loop.tensorboard, writes=self.world.leads)
         if self.folder.last.exists():
             self.state.restore(self.folder.last, task.card())
@@ -227,7 +222,8 @@ class _Training:
     def _epoch(self) -> str:
         """Train to the end of the current epoch; the reason to stop, or "" to go on."""
         counters, loop = self.state.counters, self.config.loop
-        durations = [example.duration_s for example in self.train]
+        draw = Draw(loop.seed, counters.epoch)
+        durations = [self.task.seconds(example, draw) for example in self.train]
         order = batching.plan(durations, self.config.batches, loop.seed, counters.epoch)
         size = loop.accumulate * self.world.size
         updates = len(order) // size  # an incomplete last group waits for another epoch's shuffle
@@ -241,7 +237,6 @@ class _Training:
             for first in range(counters.position * size, updates * size, size)
             for k in range(first + self.world.rank, first + size, self.world.size)
         ]
-        draw = Draw(loop.seed, counters.epoch)
         stream = batching.load(
             mine, self.train, lambda chosen: self.task.batch(chosen, draw), self.config.batches
         )
@@ -329,12 +324,13 @@ class _Training:
 
     def _step(self, name: str, gradients: list[Tensor], rate: float) -> float:
         """Clip and apply; the norm before clipping. A gradient that is not finite moves nothing."""
-        torch._foreach_div_(gradients, self.state.scale.value)
-        norm = float(torch.nn.utils.get_total_norm(gradients))
+        norm = float(torch.nn.utils.get_total_norm(gradients)) / self.state.scale.value
         self.state.scale.update(math.isfinite(norm))
         if not math.isfinite(norm):
             return norm
-        torch._foreach_mul_(gradients, min(1.0, self.config.optimizer.clip / (norm + 1e-6)))
+        factor = min(1.0, self.config.optimizer.clip / (norm + 1e-6)) / self.state.scale.value
+        if factor != 1.0:
+            gradients = list(torch._foreach_mul(gradients, factor))
         optimizer = self.state.optimizers[name]
         parameters = [p for g in self._groups() if g[0] == name for p in g[1].parameters()]
         moving = [p for p in parameters if p.requires_grad]
@@ -405,8 +401,14 @@ class _Training:
                 counters.worse += 1
         counters.evaluated_step, counters.evaluated_minute = counters.step, counters.minutes
         shown = [self.task.show(*pair) for pair in pairs[: self.config.evaluation.shown]]
-        record = {"kind": "evaluation", "step": counters.step, "minutes": counters.minutes,
-                  "scores": scores, "best": better, "examples": shown}  # fmt: skip
+        record = {
+            "kind": "evaluation",
+            "step": counters.step,
+            "minutes": counters.minutes,
+            "scores": scores,
+            "best": better,
+            "examples": shown,
+        }
         self.folder.log(record)
         if self.observer:
             self.observer.evaluated(record)
@@ -464,7 +466,8 @@ def _optimizer(part: nn.Module, settings: OptimizerSettings) -> torch.optim.Opti
         return torch.optim.SGD(
             groups, settings.rate, settings.momentum, nesterov=settings.momentum > 0
         )
-    return torch.optim.AdamW(groups, settings.rate, (settings.momentum, settings.beta2))
+    # Fused, a step of AdamW takes a quarter of the time on a CPU too.
+    return torch.optim.AdamW(groups, settings.rate, (settings.momentum, settings.beta2), fused=True)
 
 
 def _precision(

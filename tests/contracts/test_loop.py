@@ -82,6 +82,9 @@ class TwoNetworks:
     def groups(self, model: Any) -> dict[str, nn.Module]:
         return {"judge": model.judge, "maker": model.maker}
 
+    def seconds(self, example: Example, _draw: Draw) -> float:
+        return example.duration_s
+
     def batch(self, examples: Sequence[Example], _draw: Draw | None = None) -> ToyBatch:
         rows = [example.extra["x"] for example in examples]
         ids = tuple(example.id for example in examples)

@@ -76,6 +76,15 @@ def test_augmentation_depends_on_seed_epoch_and_example_only(
     assert not torch.equal(first.lengths, other.lengths)
 
 
+def test_the_length_after_augmentation_is_foreseen(data: tuple[Example, ...]) -> None:
+    task = learned("ctc", data, *TINY, "augment.speeds=[0.8, 1.0, 1.25]")
+    draw = Draw(0, 1)
+    foreseen = [task.seconds(example, draw) for example in data]
+    batch = task.batch(data, draw)
+    assert (batch.lengths * task.front_end.hop_s).tolist() == pytest.approx(foreseen, abs=0.03)
+    assert max(f / e.duration_s for f, e in zip(foreseen, data, strict=True)) == 1.25
+
+
 def test_saved_and_loaded_gives_the_same_answers(
     task: Any, data: tuple[Example, ...], tmp_path: Path
 ) -> None:

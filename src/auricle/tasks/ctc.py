@@ -138,6 +138,11 @@ class CTCTask:
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}
 
+    def seconds(self, example: Example, draw: Draw) -> float:
+        """How long the example is once its speed has changed: batches are planned by it."""
+        rng = generator(draw.seed, draw.epoch, example.id)
+        return example.duration_s / self._augmenter.speed(rng)
+
     def batch(self, examples: Sequence[Example], draw: Draw | None = None) -> Batch:
         """Features and targets of `examples`, augmented as `draw` says, or plain."""
         targets = [self.target(example) for example in examples]
