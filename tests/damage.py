@@ -103,7 +103,7 @@ def _flipped() -> Iterator[Case]:
     """Each of the first bytes changed, where the headers are."""
     for kind, (suffix, *_) in FORMATS.items():
         good = whole(kind)
-        for at in range(0, 64):
+        for at in range(64):
             value = (good[at] ^ 0xFF, good[at] ^ 0x01, 0)[at % 3]
             if value != good[at]:
                 yield Case(f"{kind} byte {at}", suffix, _with(good, at, bytes([value])))
@@ -238,7 +238,9 @@ def _unusual() -> Iterator[Case]:
         yield Case(f"at {rate_hz} Hz", ".wav", encoded(tone(), "pcm16", rate_hz), "error")
     good = whole("pcm16")
     for what, junk in _IN_DISGUISE.items():
-        yield Case(f"{what} after the sound", ".wav", good + junk, "good", tone())
+        # libsndfile takes that one for a second file
+        after: Outcome = "either" if what == "RIFF of a film" else "good"
+        yield Case(f"{what} after the sound", ".wav", good + junk, after, tone())
         yield Case(f"{what} before the sound", ".wav", junk + good)
     yield Case("silence", ".wav", encoded(0 * tone(), "pcm16"), "good", 0 * tone())
     yield Case("no samples", ".wav", encoded(tone()[:0], "pcm16"), "error")
@@ -253,8 +255,8 @@ _BAD_VALUES: Mapping[str, tuple[str, ...]] = {
         '"gone.wav"', '"/no/such/file.wav"', '"."', '".."', '"folder"', '"empty.wav"',
         '"text.wav"', '"a\\u0000b.wav"', '"\\ud800.wav"', '"\\udcff.wav"',
         '"' + "n" * 300 + '.wav"', '"' + "n/" * 3_000 + 'x.wav"', '"good.wav/inside.wav"',
-        '"~/good.wav"', '"http://example.org/a.wav"', '"GOOD.WAV"', '"good.wav\\n"x',
-        '"C:\\\\good.wav"', '"loop/good.wav"',
+        '"~/good.wav"', '"http://example.org/a.wav"', '"good.wav\\n"x',
+        '"C:\\\\good.wav"',
     ),
     "duration": (
         '"long"', '"0,5"', "true", "[]", "[0.5]", "{}", "NaN", "Infinity", "-Infinity", "-1",
@@ -304,12 +306,11 @@ def lines() -> Iterator[tuple[str, bytes]]:
     for key, values in _BAD_VALUES.items():
         for number, value in enumerate(values):
             others = {"audio_filepath": '"good.wav"', "duration": "0.25", "text": '"a"'}
-            others |= {"offset": "0.1"} if key == "end" else {}
-            del others["duration" if key == "end" else "text" if key == "x" else "offset"
-                       if key == "offset" and "offset" in others else "duration"]  # fmt: skip
+            if key in ("end", "audio_filepath"):  # with a duration, neither is looked into
+                del others["duration"]
             line = "{" + ", ".join(f'"{k}": {v}' for k, v in (others | {key: value}).items()) + "}"
             yield f"{key} {number}", line.encode("utf-8", "surrogatepass")
-            if key == "audio_filepath":  # with a duration no header is read
+            if key == "audio_filepath":
                 line = f'{{"audio_filepath": {value}, "duration": 0.25, "text": "a"}}'
                 yield f"{key} with duration {number}", line.encode("utf-8", "surrogatepass")
     for number, bad in enumerate(_BAD_LINES):
@@ -321,7 +322,8 @@ def manifests() -> Iterator[Manifest]:
     for name, line in lines():
         many = b"\n".join([GOOD_LINE, line, GOOD_LINE, b""])
         yield Manifest(f"json: {name}", "m.jsonl", many, "error", 2)
-        yield Manifest(f"json alone: {name}", "m.jsonl", line, "error", 1)
+        if not line.startswith(b"\xef\xbb\xbf"):  # which is right where a file begins
+            yield Manifest(f"json alone: {name}", "m.jsonl", line, "error", 1)
         yield Manifest(f"json with CRLF: {name}", "m.json", many.replace(b"\n", b"\r\n"), "error")
     yield from _tables()
     yield from _stm()
@@ -380,7 +382,7 @@ def _whole_files() -> Iterator[Manifest]:
     """Manifests that are right but for their bytes, or not manifests at all."""
     table = b"path,duration,text\ngood.wav,0.25,a b\n"
     for file, good in (("m.jsonl", GOOD_LINE + b"\n"), ("m.csv", table), ("m.manifest", GOOD_LINE),
-                       ("m.tsv", table.replace(b",", b"\t")), ("m.ndjson", GOOD_LINE * 1)):  # fmt: skip
+                       ("m.tsv", table.replace(b",", b"\t")), ("m.ndjson", GOOD_LINE)):  # fmt: skip
         text = good.decode()
         for what, content in {
             "BOM": b"\xef\xbb\xbf" + good,
@@ -418,7 +420,7 @@ def _shaken() -> Iterator[Manifest]:
         yield Manifest(f"shaken {number}", "m.jsonl", bytes(data))
 
 
-# --- bundles and checkpoints -----------------------------------------------------------------------
+# --- bundles and checkpoints ---------------------------------------------------------------------
 
 
 def damaged_bytes(good: bytes, seed: int, trials: int) -> Iterator[tuple[str, bytes]]:
@@ -435,8 +437,7 @@ def damaged_bytes(good: bytes, seed: int, trials: int) -> Iterator[tuple[str, by
         at, size = int(rng.integers(len(good))), int(rng.integers(1, 3_000))
         filled = (bytes(size), b"\xff" * size, b"", rng.bytes(size))[number % 4]
         yield f"filled {number} at {at}", good[:at] + filled + good[at + size :]
-    for what, content in _IN_DISGUISE.items():
-        yield what, content
+    yield from _IN_DISGUISE.items()
     yield "doubled", good + good
     yield "something after it", good + b"\0"
     yield "something before it", b"\0" + good
@@ -481,11 +482,10 @@ def safetensors_of(header: bytes, data: bytes = b"") -> bytes:
 
 def forged_checkpoints() -> Iterator[tuple[str, bytes]]:
     """Files that are safetensors, but not what a training keeps."""
-    states = ("", "{", "null", "5", "[]", '"x"', "{}", '{"task": "ctc"}', "[" * 100_000, "9" * 5_000,
-              '{"task": 5, "settings": {}, "tokenizer": {}, "scores": {}, "step": 1}',
-              '{"task": "dance", "settings": {}, "tokenizer": {}, "scores": {}, "step": 1}',
-              '{"task": "ctc", "settings": {}, "tokenizer": {}, "scores": {}, "step": 1}',
-              '{"task": "ctc", "settings": {"x": 1}, "tokenizer": {}, "scores": {}, "step": 1}')  # fmt: skip
+    states = ("", "{", "null", "5", "[]", '"x"', "{}", '{"task": "ctc"}', "[" * 99_999, "9" * 5_000,
+              *(f'{{"task": {task}, "settings": {{{settings}}}, "tokenizer": {{}}, "scores": {{}},'
+                ' "step": 1}' for task, settings in (("5", ""), ('"dance"', ""), ('"ctc"', ""),
+                                                     ('"ctc"', '"x": 1'))))  # fmt: skip
     for number, state in enumerate(states):
         header = json.dumps({"__metadata__": {"state": state}}).encode()
         yield f"state {number}", safetensors_of(header)
@@ -502,44 +502,48 @@ def forged_checkpoints() -> Iterator[tuple[str, bytes]]:
         yield f"header of {size} bytes", struct.pack("<Q", size) + b'{"a": 1}'
 
 
-# --- settings --------------------------------------------------------------------------------------
+# --- settings ------------------------------------------------------------------------------------
 
 WORDS = (
-    "", "=", "x", "x=", "=5", ".", "..", "a.=1", ".a=1", "a..b=1", "budget", "budget=5", "budget.=1",
-    "budget.minutes=-1", "budget.minutes=0", "budget.minutes=inf", "budget.minutes=nan", "encoder=5",
-    "budget.minutes=x", "budget.minutes=[1]", "budget.minutes={}", "budget.minutes=1e999", "a=b=c",
-    "budget.minutes=2020-01-01", "budget.minutes=true", "budget.steps=1.5", "budget.steps=0x",
-    "budget.steps=-0x1", "budget.minuets=5", "optimizer.rate=inf", "optimizer.rate=-inf", "--rate=1",
-    "optimizer.rate=1e400", "optimizer.rate=0", "optimizer.kind=", "optimizer.kind=[]", "text=none",
-    "encoder.kind=lstm", "encoder.kind=5", "encoder.kind=[1]", "encoder.kind={}", "encoder.kind=",
-    "encoder=[]", "encoder={}", "encoder={kind=1}", "encoder.kind.kind=rnn", "encoder.channels=x",
-    "encoder.channels=-1", "encoder.channels=1e30", "features.mels=0", "features.mels=100000",
-    "features.window_ms=0", "features.window_ms=nan", "features.hop_ms=1000", "features.low_hz=9000",
-    "features.sample_rate_hz=1", "features.fft_samples=3", "features.kind=mel", "features.mels=800",
+    "", "=", "x", "x=", "=5", ".", "..", "a.=1", ".a=1", "a..b=1", "budget", "budget=5",
+    "budget.=1", "budget.minutes=-1", "budget.minutes=0", "budget.minutes=inf",
+    "budget.minutes=nan", "encoder=5", "budget.minutes=x", "budget.minutes=[1]",
+    "budget.minutes={}", "budget.minutes=1e999", "a=b=c", "budget.minutes=2020-01-01",
+    "budget.steps=1.5", "budget.steps=0x", "budget.steps=-0x1", "budget.minuets=5",
+    "optimizer.rate=inf", "optimizer.rate=-inf", "--rate=1", "optimizer.rate=1e400",
+    "optimizer.rate=0", "optimizer.kind=", "optimizer.kind=[]", "text=none", "encoder.kind=lstm",
+    "encoder.kind=5", "encoder.kind=[1]", "encoder.kind={}", "encoder.kind=", "encoder=[]",
+    "encoder={kind=1}", "encoder.kind.kind=rnn", "encoder.channels=x", "encoder.channels=-1",
+    "encoder.channels=1e30", "features.mels=0", "features.mels=100000", "features.window_ms=0",
+    "features.window_ms=nan", "features.hop_ms=1000", "features.low_hz=9000",
+    "features.sample_rate_hz=1", "features.fft_samples=3", "features.kind=mel",
     "augment.speeds=[]", "augment.speeds=1", "augment.speeds=[0]", "augment.speeds=[inf]",
     'augment.speeds=["x"]', "augment.speeds=[nan]", "text.unit=word", "text.pieces=1", "dropout=1",
     "dropout=-0.1", "dropout=NaN", "batches.seconds=-1", "batches.workers=-1", "batches.workers=x",
-    "batches.seconds=inf", "loop.seed=-1", "loop.seed=x", "loop.precision=fp8", "batches.cache_mb=-1",
-    "evaluation.every_steps=0", "evaluation.every_minutes=inf", "average.decay=1", "average.last=0",
-    "loop.accumulate=0", "x" * 10_000 + "=1", "x=" + "[" * 3_000, "budget.steps=" + "9" * 5_000,
-    "budget.minutes=" + "[" * 100_000, "budget.minutes=" + "9" * 5_000, "a" + ".a" * 500 + "=1",
-    "budget.minutes=0x" + "f" * 6_000, "budget.minutes=" + "x" * 1_000_000, "\0=1", "a\nb=1",
-    "optimizer.momentum=1", "optimizer.beta2=-1", "optimizer.clip=inf", "optimizer.weight_decay=inf",
+    "batches.seconds=inf", "loop.seed=-1", "loop.seed=x", "loop.precision=fp8",
+    "batches.cache_mb=-1", "evaluation.every_steps=0", "evaluation.every_minutes=inf",
+    "average.decay=1", "average.last=0", "loop.accumulate=0", "x" * 10_000 + "=1",
+    "x=" + "[" * 3_000, "budget.steps=" + "9" * 5_000, "budget.minutes=" + "[" * 100_000,
+    "budget.minutes=" + "9" * 5_000, "a" + ".a" * 500 + "=1", "budget.minutes=0x" + "f" * 6_000,
+    "budget.minutes=" + "x" * 1_000_000, "\0=1", "a\nb=1", "optimizer.momentum=1",
+    "optimizer.beta2=-1", "optimizer.clip=inf", "optimizer.weight_decay=inf",
 )  # fmt: skip
 """key=value words that no settings can be made of."""
 
 RECIPES: tuple[bytes, ...] = (
-    b"x", b"[", b"]", b"=", b"x =", b"= 1", b"[budget", b"[budget]\nminutes", b"[budget]\nminutes=",
-    b"[budget]\nminutes = x", b"[budget]\nminutes = -1", b"[budget]\nminutes = nan", b"budget = 5",
-    b"[budget]\nminutes = inf", b"[budget]\nmin = 5", b"[bugdet]\nminutes = 5", b"[[budget]]\n",
-    b"[budget]\nminutes = 1\nminutes = 2", b"[budget]\n[budget]", b"budget.minutes = '1", b"\0",
-    b"\xff\xfe[\0", b"\xff", b"\x80 = 1", b"<html>", b'{"budget": {"minutes": 5}}', b"a: 1\n", b"- a",
-    b"x = " + b"[" * 100_000, b"x = " + b"9" * 5_000, b"x" * 1_000_000, b"[" + b"a." * 50_000 + b"a]",
+    b"x", b"[", b"]", b"=", b"x =", b"= 1", b"[budget", b"[budget]\nminutes",
+    b"[budget]\nminutes=", b"[budget]\nminutes = x", b"[budget]\nminutes = -1",
+    b"[budget]\nminutes = nan", b"budget = 5", b"[budget]\nminutes = inf", b"[budget]\nmin = 5",
+    b"[bugdet]\nminutes = 5", b"[[budget]]\n", b"[budget]\nminutes = 1\nminutes = 2",
+    b"[budget]\n[budget]", b"budget.minutes = '1", b"\0", b"\xff\xfe[\0", b"\xff", b"\x80 = 1",
+    b"<html>", b'{"budget": {"minutes": 5}}', b"a: 1\n", b"- a", b"x = " + b"[" * 100_000,
+    b"x = " + b"9" * 5_000, b"x" * 1_000_000, b"[" + b"a." * 4_000 + b"a]",
     b"[budget]\nminutes = 0x" + b"f" * 6_000, b"[encoder]\nkind = 5", b"[encoder]\nkind = 'lstm'",
-    b"encoder = []", b"[budget]\nminutes = 2020-01-01", b"[budget]\nminutes = 1979-05-27T07:32:00Z",
-    b"[features]\nmels = '80'\nfoo = 1", b"[text]\nunit = ['char']", b"import os", b"x = {a = {b =",
-    b'[augment]\nspeeds = "fast"', b"[optimizer]\nrate = 1e400", b"[loop]\nseed = 1.5", b"\r",
-    b"[budget]\nminutes = 0b2", b"[budget]\rminutes = 1", b'"""', b"'''\n", b"a.b = 1\na = 2", b"\x1a",
+    b"encoder = []", b"[budget]\nminutes = 2020-01-01",
+    b"[budget]\nminutes = 1979-05-27T07:32:00Z", b"[features]\nmels = '80'\nfoo = 1",
+    b"[text]\nunit = ['char']", b"import os", b"x = {a = {b =", b'[augment]\nspeeds = "fast"',
+    b"[optimizer]\nrate = 1e400", b"[loop]\nseed = 1.5", b"[budget]\nminutes = 0b2", b'"""',
+    b"'''\n", b"a.b = 1\na = 2", b"\x1a",
 )  # fmt: skip
 """TOML recipes that are none, or of settings that do not exist."""
 

@@ -241,7 +241,7 @@ def _open_sound(path: Path) -> Iterator[_Source]:
 
     try:
         # soundfile takes a suffix .raw for raw samples and asks for their rate
-        file = None if path.suffix.lower() == ".raw" else soundfile.SoundFile(path)
+        file = None if path.suffix.lower() == ".raw" else soundfile.SoundFile(_native(path))
     except soundfile.SoundFileError as error:
         raise DataError(f"{path} {_not_sound(getattr(error, 'error_string', error))}") from None
     if file is None or file.format not in READABLE:
@@ -259,6 +259,11 @@ def _open_sound(path: Path) -> Iterator[_Source]:
             samples = sum(len(block) for block in _read_sound(file, info, 0, None))
             info = replace(info, samples=samples, duration_s=samples / max(1, info.sample_rate_hz))
         yield _Source(_plausible(info), partial(_read_sound, file, info))
+
+
+def _native(path: Path) -> str | bytes:
+    """A name as soundfile takes it: it cannot encode one that is not Unicode, as Linux allows."""
+    return str(path) if os.name == "nt" else os.fsencode(path)
 
 
 def _read_sound(file: Any, info: AudioInfo, first: int, count: int | None) -> Iterator[Float32]:
@@ -565,7 +570,7 @@ def save(path: StrPath, x: Float32, sample_rate_hz: int, *, subtype: str | None 
         with (
             replacing(path) as temporary,
             soundfile.SoundFile(
-                temporary, "w", sample_rate_hz, channels, subtype or usual, format=format_
+                _native(temporary), "w", sample_rate_hz, channels, subtype or usual, format=format_
             ) as file,
         ):
             for at in range(0, len(x), BLOCK_VALUES):  # libsndfile's Vorbis dies of long arrays

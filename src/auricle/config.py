@@ -15,7 +15,7 @@ from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from auricle.errors import ConfigError
+from auricle.errors import SHOWN_LETTERS, ConfigError, brief
 from auricle.files import regular
 
 
@@ -60,7 +60,9 @@ def resolve(
         ConfigError: for an unreadable recipe, a malformed word, an unknown key or a bad value.
     """
     recipe_values = read_recipe(recipe) if recipe else {}
-    return cls.parse(merge(cls().to_dict(), base, recipe_values, parse_overrides(overrides)))
+    words = parse_overrides(overrides)
+    source = f"{recipe}{' with the words key=value' * bool(words)}" if recipe else "settings"
+    return cls.parse(merge(cls().to_dict(), base, recipe_values, words), source)
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -80,7 +82,9 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
         key, equals, text = word.partition("=")
         parts = key.strip().split(".")
         if not equals or not all(parts):
-            raise ConfigError(f"{word!r} is not a setting: write key=value, e.g. budget.minutes=30")
+            raise ConfigError(
+                f"{brief(word)} is not a setting: write key=value, e.g. budget.minutes=30"
+            )
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except (ValueError, RecursionError):
@@ -142,9 +146,9 @@ def _explain(cls: type[Settings], error: ValidationError) -> str:
         same_name = [name for name in known if name.rpartition(".")[2] == where[-1]]
         near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
-        return f"unknown setting {key}; {hint}"
+        return f"unknown setting {key[:SHOWN_LETTERS]}; {hint}"
     given = first.get("input")
-    return f"{key} = {given!r}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return f"{key} = {brief(given)}: {first['msg'][0].lower()}{first['msg'][1:]}"
 
 
 def _members(annotation: Any) -> list[type[Settings]]:

@@ -29,6 +29,7 @@ from auricle.data import (
     write_manifest,
 )
 from auricle.errors import ConfigError, DataError
+from auricle.files import make_folder
 
 TIMEOUT_S = 30.0
 BLOCK_BYTES = 1 << 20
@@ -176,10 +177,7 @@ def prepare(
     if name not in corpora:
         raise ConfigError(f"no corpus {name}: there are {', '.join(corpora)}")
     corpus, folder = corpora[name], Path(folder).absolute()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot make this folder ({error.strerror})") from None
+    make_folder(folder)
     if not corpus.parts:
         folders = {"": _handed_out(corpus, folder, subsets)}
     else:

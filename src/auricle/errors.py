@@ -4,6 +4,18 @@ A message says what came, what is needed and what to do, and names the file. The
 each of them into one line on stderr and exit status 2; any other exception is a defect of ours.
 """
 
+SHOWN_LETTERS = 60
+
+
+def brief(value: object) -> str:
+    """A value as messages show it: what came may be megabytes long."""
+    try:
+        text = value if isinstance(value, str) else repr(value)
+    except ValueError:  # Python writes out no integer of over 4,300 digits
+        return "a number of thousands of digits"
+    text = text if len(text) <= SHOWN_LETTERS else f"{text[: SHOWN_LETTERS - 4]} ..."
+    return repr(text) if isinstance(value, str) else text
+
 
 class AuricleError(Exception):
     """Base class: catch this to catch everything that auricle raises on purpose."""

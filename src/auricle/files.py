@@ -38,13 +38,35 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all.
+    r"""Write `text` as UTF-8, whole or not at all.
 
     File names that are not Unicode reach Python as lone surrogates, which UTF-8 cannot hold: they
-    are written as `\\udcff`, which JSON reads back.
+    are written as `\udcff`, which JSON reads back.
     """
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, unless it is there.
+
+    Raises:
+        DataError: a file is in its place, or the place is not ours to write to.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path}: cannot make this folder ({error.strerror})") from None
+
+
+def check_folder_of(path: Path) -> None:
+    """Before long work, see that what comes of it can be written.
+
+    Raises:
+        DataError: the folder that `path` is to be in is not there.
+    """
+    if not path.absolute().parent.is_dir():
+        raise DataError(f"{path}: there is no folder {path.parent} to write it to; make it first")
 
 
 def regular(path: Path) -> Path:

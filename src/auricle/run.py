@@ -33,8 +33,8 @@ from auricle.checkpoint import (
 )
 from auricle.config import to_toml
 from auricle.data import Dataset, Example, write_manifest
-from auricle.errors import ConfigError, DataError
-from auricle.files import write_text
+from auricle.errors import ConfigError
+from auricle.files import make_folder, write_text
 
 
 @dataclass
@@ -187,10 +187,7 @@ class RunFolder:
         self, train: Sequence[Example], valid: Sequence[Example], settings: Mapping[str, Any]
     ) -> None:
         """Write what this training is: settings, data, versions and machine."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{self.path}: cannot write a run there ({error.strerror})") from None
+        make_folder(self.path)
         data = {
             name: {
                 "examples": len(examples),

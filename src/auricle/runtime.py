@@ -61,7 +61,7 @@ class Session:
         # it refuses weights that would lie in other files.
         self._failures = tuple(
             kind
-            for kind in vars(state).values()
+            for kind in (*vars(state).values(), UnicodeDecodeError)  # damaged names are no UTF-8
             if isinstance(kind, type) and issubclass(kind, Exception)
         )
         self._name = name
@@ -75,10 +75,10 @@ class Session:
             self._session = onnxruntime.InferenceSession(
                 graph, options, providers=["CPUExecutionProvider"]
             )
+            inputs = [node.name for node in self._session.get_inputs()]
+            outputs = self._session.get_outputs()
         except self._failures as error:
             raise ModelError(f"{name}: ONNX Runtime cannot load the graph: {error}") from None
-        inputs = [node.name for node in self._session.get_inputs()]
-        outputs = self._session.get_outputs()
         if inputs != ["features", "lengths"] or len(outputs) != 2:
             raise ModelError(
                 f"{name}: the graph has inputs {inputs} and {len(outputs)} outputs; needed are"

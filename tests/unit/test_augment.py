@@ -122,7 +122,8 @@ def test_a_noise_is_read_once_and_not_beyond_its_limit(
         lengths[len(x)] += 1
         return x, rate_hz
 
-    monkeypatch.setattr(augment, "audio", SimpleNamespace(load=load))
+    instead = SimpleNamespace(load=load, SUFFIXES=audio.SUFFIXES)
+    monkeypatch.setattr(augment, "audio", instead)
     monkeypatch.setattr(augment, "LONGEST_NOISE_S", 0.1)
     settings = AugmentSettings(speeds=(1.0,), noises=str(sounds), noise_probability=1)
     for _ in range(100):

@@ -1,6 +1,8 @@
 """The command line: one file per group of commands, over what Python users call."""
 
+import io
 import sys
+from typing import NoReturn
 
 import typer
 
@@ -67,15 +69,24 @@ def version(
 
 def main() -> None:
     """Run the command line; a mistake of the user's becomes one line and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(standalone_mode=True)
     except AuricleError as error:
-        errors.print("[bold red]error:[/] ", end="")
-        errors.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
     except KeyboardInterrupt:
         errors.print("interrupted", markup=False)
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # a full disk, a name too long, a folder that is not ours
+        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+
+
+def _fail(message: str) -> NoReturn:
+    errors.print("[bold red]error:[/] ", end="")
+    errors.print(message, markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)

@@ -53,6 +53,4 @@ def _sources(examples: Sequence[Example], rate_hz: int) -> Iterator[Source]:
             yield example.audio
         else:
             duration_s = example.duration_s or None
-            yield audio.load(
-                example.audio, rate_hz, start_s=example.start_s, duration_s=duration_s
-            )
+            yield audio.load(example.audio, rate_hz, start_s=example.start_s, duration_s=duration_s)

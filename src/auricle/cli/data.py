@@ -8,7 +8,7 @@ import typer
 
 from auricle.cli.display import counting, output, table
 from auricle.config import resolve
-from auricle.files import write_text
+from auricle.files import check_folder_of, write_text
 
 
 def prepare(
@@ -64,6 +64,8 @@ def doctor(
     from auricle.doctor import DoctorSettings, examine
 
     limits = resolve(DoctorSettings, None, settings or ())
+    if report:
+        check_folder_of(report)
     with counting("reading headers") as progress:
         dataset = read_data(data, unreadable="keep", progress=progress)
     with counting("listening") as progress:

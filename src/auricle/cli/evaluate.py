@@ -12,7 +12,7 @@ from auricle.cli.answers import Pairs, answer
 from auricle.cli.display import counting, output, table
 from auricle.data import Example, read_data
 from auricle.errors import ConfigError
-from auricle.files import write_text
+from auricle.files import check_folder_of, write_text
 from auricle.metrics import ErrorCounts, Score, score_transcripts
 from auricle.text import normalise
 
@@ -36,6 +36,8 @@ def evaluate(
     Score a model on recordings whose transcripts are known: word and character error rates over
     the whole corpus, with 95 % bootstrap intervals over utterances.
     """
+    if answers:
+        check_folder_of(answers)
     with counting("reading") as progress:
         dataset = read_data(data, progress=progress)
     if split and split not in dataset.splits:

@@ -13,6 +13,7 @@ from auricle.cli.display import counting, errors, output, table
 from auricle.config import resolve, to_toml
 from auricle.data import read_data
 from auricle.errors import DataError
+from auricle.files import check_folder_of
 
 
 def export(
@@ -43,6 +44,7 @@ def export(
     from auricle.tasks import load_trained
 
     options = resolve(ExportSettings, None, settings or ())
+    check_folder_of(bundle)
     task, network, state = load_trained(run)
     examples = read_data(valid or run / "valid.jsonl").examples
     about = _card(task.card(), state["scores"], language, card)

@@ -10,7 +10,7 @@ from auricle.cli.display import TrainingDisplay, counting, errors
 from auricle.config import Settings, resolve, to_toml
 from auricle.data import Example, read_data, split_by_speaker, split_unit
 from auricle.errors import ConfigError
-from auricle.files import write_text
+from auricle.files import make_folder, write_text
 
 VALID_SHARE = 0.1  # of data that comes without splits
 
@@ -128,5 +128,5 @@ def _refuse_what_would_fail(parts: dict[str, tuple[Example, ...]], learner: Any,
     found.raise_if_errors()
     for problem in found.problems:
         errors.print(f"warning: {problem.message}", markup=False, soft_wrap=True)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     write_text(out / "doctor.json", json.dumps(found.to_dict(), indent=2) + "\n")

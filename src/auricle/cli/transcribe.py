@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from auricle import audio
 from auricle.cli.display import errors, output
 from auricle.errors import AuricleError, ConfigError, DataError
-from auricle.files import write_text
+from auricle.files import make_folder, write_text
 from auricle.results import FORMATS, Transcript
 from auricle.runtime import BATCH, Recognizer
 
@@ -46,9 +46,17 @@ def transcribe(
     if output_dir is None and len(paths) > 1 and style in ("srt", "vtt"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
     recognizer = Recognizer.load(model, threads=threads)
+    if output_dir:
+        make_folder(output_dir)
     failed = 0
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=errors, transient=True) as bar:
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    ) as bar:
         task = bar.add_task("transcribing", total=_total_s(paths) or None, done="")
         stream = recognizer.transcribe_many(
             paths, batch=batch, progress=lambda seconds: bar.advance(task, seconds)
@@ -101,10 +109,6 @@ def _targets(paths: Sequence[Path], folder: Path | None, style: str) -> dict[Pat
             )
         taken[target] = path
         targets[path] = target
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{folder}: cannot make this folder ({error.strerror})") from None
     return targets
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from auricle.data.example import Example
-from auricle.data.rows import Problems, Row, brief, columns_of
-from auricle.errors import DataError
+from auricle.data.rows import Problems, Row, columns_of
+from auricle.errors import DataError, brief
 from auricle.files import regular, write_text
 
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson", ".manifest")
@@ -47,7 +47,7 @@ def _json_rows(path: Path, problems: Problems) -> Iterator[Row]:
                 problems.append(f"{where}: not JSON: {error.msg} (column {error.colno})")
                 continue
             except (ValueError, RecursionError) as error:  # numbers too long, lists too deep
-                problems.append(f"{where}: not JSON of a recording: {brief(error)}")
+                problems.append(f"{where}: not JSON that can be read: {brief(error)}")
                 continue
             if isinstance(values, dict):
                 yield Row(where, path.parent, values)
@@ -67,7 +67,7 @@ def _table_rows(path: Path, problems: Problems) -> Iterator[Row]:
         if "audio" not in columns_of(tuple(names))[0]:
             raise DataError(
                 f"{path}:1: the header needs a column audio_filepath (or path, filename, ...);"
-                f" it has {brief(names) if any(names) else 'nothing'}"
+                f" it has {', '.join(names)[:200] or 'nothing'}"
             )
         clips = path.parent / "clips"  # where Common Voice keeps what its tables name
         folder = clips if "client_id" in names and clips.is_dir() else path.parent
@@ -76,7 +76,7 @@ def _table_rows(path: Path, problems: Problems) -> Iterator[Row]:
             where = f"{path.name}:{table.line_num + 1}"
             if len(values) == len(names):
                 yield Row(where, folder, dict(zip(names, values, strict=True)))
-            elif values:
+            elif len(values) > 1 or "".join(values).strip():
                 problems.append(f"{where}: {len(values)} columns, but the header has {len(names)}")
 
 

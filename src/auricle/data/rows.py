@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from auricle.data.example import Example
-from auricle.errors import DataError
+from auricle.errors import DataError, brief
 
 What = Literal["text", "label", "audio"]
 
@@ -33,7 +33,7 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 """What we call a column, and the names that others give it, the likeliest first."""
 
 SHOWN_PROBLEMS = 5
-SHOWN_LETTERS = 60  # of a value that is wrong
+LONGEST_NAME = 4_096  # letters: no system opens a longer one
 LONGEST_S = 3.6e6  # 1,000 hours: a time beyond is a mistake
 
 
@@ -60,12 +60,6 @@ class Problems(list[str]):
             raise DataError(f"{source}: {len(self)} {noun}; correct or remove these:{shown}{more}")
 
 
-def brief(value: object) -> str:
-    """A value as it is shown in a message: lines may be megabytes long."""
-    text = str(value) if isinstance(value, Exception) else repr(value)
-    return text if len(text) <= SHOWN_LETTERS else f"{text[: SHOWN_LETTERS - 4]} ..."
-
-
 @functools.lru_cache(maxsize=64)
 def columns_of(keys: tuple[str, ...]) -> tuple[Mapping[str, str], tuple[str, ...]]:
     """Which of the `keys` holds which of our COLUMNS, and the keys that are none of them."""
@@ -89,12 +83,14 @@ def to_example(row: Row, what: What, root: Path) -> Example:
     name = value.get("audio")
     if not isinstance(name, str) or not name.strip():
         raise DataError("no audio file is named (key audio_filepath)")
+    if len(name) > LONGEST_NAME:
+        raise DataError(f"{brief(name)} is no name of an audio file: {len(name)} letters")
     start_s = _seconds("offset", value.get("start"))
     duration_s = _seconds("duration", value.get("duration"))
-    if not duration_s and (end_s := _seconds("end", value.get("end"))):
-        duration_s = end_s - start_s
+    if not duration_s and value.get("end") not in (None, ""):
+        duration_s = (end_s := _seconds("end", value.get("end"))) - start_s
         if duration_s <= 0:
-            raise DataError(f"ends at {end_s} s, before its start at {start_s} s")
+            raise DataError(f"ends at {end_s} s, before or at its start, {start_s} s")
     text = value.get("text")
     if text is not None and not isinstance(text, str):
         raise DataError(f"text is {brief(text)}, not a string")

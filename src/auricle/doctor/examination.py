@@ -39,7 +39,8 @@ def examine(
     """
     unusable: tuple[str, ...] = ()
     if isinstance(data, Dataset):
-        data, unusable = data.splits or {"all": data.examples}, data.unusable
+        unusable = data.unusable
+        data = data.splits or {"all": data.examples}
     normaliser = (text or TextSettings()).normaliser
     every = [(split, example) for split, examples in data.items() for example in examples]
     sounds = listen_to([example for _, example in every], threads, progress) if listen else None

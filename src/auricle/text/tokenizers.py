@@ -147,7 +147,9 @@ class BpeTokenizer:
 
     @cached_property
     def word_starts(self) -> frozenset[int]:
-        return frozenset(i for i, piece in enumerate(self.symbols) if piece.startswith(_PIECE_SPACE))
+        return frozenset(
+            i for i, piece in enumerate(self.symbols) if piece.startswith(_PIECE_SPACE)
+        )
 
     @cached_property
     def _letters(self) -> frozenset[str]:
