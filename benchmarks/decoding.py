@@ -10,16 +10,17 @@ file and the same weights. One core: set OMP_NUM_THREADS=1.
 """
 
 import argparse
+import itertools
 import json
 import math
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import common
 import numpy as np
 
 SYMBOLS = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
@@ -81,6 +82,7 @@ def vocabulary(arpa: Path) -> list[str]:
 # --- decoders: from (ARPA file, beam) to a function from emissions to words ----------------------
 
 Decode = Callable[[list[np.ndarray]], list[list[str]]]
+Figures = dict[str, dict[str, float]]
 
 
 def ours(arpa: Path, beam: int, *, batched: bool, closed: bool) -> Decode:
@@ -130,7 +132,7 @@ def flashlight(arpa: Path, beam: int) -> Decode:
     trie = Trie(len(SYMBOLS), 1)
     for number, word in enumerate(words):
         _, score = lm.score(lm.start(False), number)
-        trie.insert([SYMBOLS.index(letter) for letter in word], number, score)
+        trie.insert([SYMBOLS.index(letter) for letter in (*word, " ")], number, score)
     trie.smear(SmearingMode.MAX)
     options = LexiconDecoderOptions(
         beam_size=beam,
@@ -172,6 +174,7 @@ def pyctcdecode(arpa: Path, beam: int) -> Decode:
 
 
 def measure(decode: Decode, texts: list[str], all_: list[np.ndarray]) -> dict[str, float]:
+    """Processor time, so that neighbours count less; one thread works."""
     decode(all_[:2])
     start_s = time.process_time()
     found = decode(all_)
@@ -183,43 +186,45 @@ def measure(decode: Decode, texts: list[str], all_: list[np.ndarray]) -> dict[st
     }
 
 
-def peers(python: str, arguments: argparse.Namespace, beams: list[int]) -> None:
-    for name in PEERS:
-        for beam in beams:
-            command = [python, __file__, "--as", name, "--beams", str(beam)]
-            command += ["--arpa", str(arguments.arpa), "--emissions", str(arguments.emissions)]
+def peers(arguments: argparse.Namespace, texts: list[str], all_: list[np.ndarray]) -> Figures:
+    """The other decoders, each in a process of their environment."""
+    figures: Figures = {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "emissions.npz"
+        np.savez(path, texts=np.array(texts), **{f"{n:05}": each for n, each in enumerate(all_)})
+        for name, beam in itertools.product(PEERS, arguments.beams):
+            command = [arguments.peers, __file__, "--as", name, "--beams", str(beam)]
+            command += ["--arpa", str(arguments.arpa), "--emissions", str(path)]
             ended = subprocess.run(command, capture_output=True, text=True, check=False)
             if ended.returncode:
-                print(f"{name}: {ended.stderr.strip().splitlines()[-1:]}")
-                break
-            report(name, beam, json.loads(ended.stdout.splitlines()[-1]))
-
-
-def report(name: str, beam: int, found: dict[str, float]) -> None:
-    print(f"{name:24} {beam:6} {found['us_per_frame']:10.1f} {found['wer']:8.2%}", flush=True)
+                common.note(f"{name}: {ended.stderr.strip().splitlines()[-1:]}")
+            else:
+                figures[f"{name}, beam {beam}"] = json.loads(ended.stdout.splitlines()[-1])
+    return figures
 
 
 def contest(arguments: argparse.Namespace) -> None:
+    common.warn_if_busy()
     texts = arguments.text.read_text(encoding="utf-8").splitlines()[: arguments.sentences]
     rng = np.random.default_rng(0)
-    all_ = [emissions(text, rng, arguments.doubt) for text in texts]
-    blanks = np.mean(np.concatenate(all_).argmax(axis=1) == 0)
-    greedy = measure(_greedy, texts, all_)
-    print(f"{len(all_)} utterances, {sum(map(len, all_))} frames, {blanks:.1%} blank\n")
-    print(f"{'':24} {'beam':>6} {'us/frame':>10} {'WER':>8}")
-    report("greedy", 1, greedy)
-    for closed in (False, True):
-        for batched in (False, True):
-            name = f"ours {'closed' if closed else 'open'} {'batched' if batched else 'single'}"
-            for beam in arguments.beams:
-                decode = ours(arguments.arpa, beam, batched=batched, closed=closed)
-                report(name, beam, measure(decode, texts, all_))
+    # flashlight counts a word once the space behind it is heard.
+    all_ = [emissions(text + " ", rng, arguments.doubt) for text in texts]
+    frames = np.concatenate(all_)
+    figures: Figures = {"greedy": measure(_greedy, texts, all_)}
+    for closed, batched, beam in itertools.product((False, True), (False, True), arguments.beams):
+        how = f"{'closed' if closed else 'open'}, {'batched' if batched else 'single'}"
+        decode = ours(arguments.arpa, beam, batched=batched, closed=closed)
+        figures[f"auricle, {how}, beam {beam}"] = measure(decode, texts, all_)
     if arguments.peers:
-        with tempfile.TemporaryDirectory() as folder:
-            arguments.emissions = Path(folder) / "emissions.npz"
-            named = {f"{n:05}": each for n, each in enumerate(all_)}
-            np.savez(arguments.emissions, texts=np.array(texts), **named)
-            peers(arguments.peers, arguments, arguments.beams)
+        figures |= peers(arguments, texts, all_)
+    blanks = float((frames.argmax(axis=1) == 0).mean())
+    about = f"Beam search: {len(all_)} utterances, {len(frames)} frames, {blanks:.0%} blank"
+    rows = [
+        (name, f"{each['us_per_frame']:8.1f} us/frame  {each['wer']:7.2%} WER")
+        for name, each in figures.items()
+    ]
+    numbers = {**common.machine(), "frames": len(frames), "blanks": blanks, "decoders": figures}
+    common.finish(about, rows, numbers, arguments.json)
 
 
 def _greedy(all_: list[np.ndarray]) -> list[list[str]]:
@@ -229,17 +234,19 @@ def _greedy(all_: list[np.ndarray]) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--arpa", type=Path, required=True)
+    parser = common.parser("Beam search over made-up emissions: speed and word error rate.")
+    parser.add_argument("--arpa", type=Path, required=True, help="a language model over words")
     parser.add_argument("--text", type=Path, help="one sentence a line, letters a-z and '")
-    parser.add_argument("--sentences", type=int, default=48)
-    parser.add_argument("--doubt", type=float, default=0.35)
+    parser.add_argument("--sentences", type=int, default=48, help="of them (%(default)s)")
+    parser.add_argument("--doubt", type=float, default=0.35, help="letters heard unsurely")
     parser.add_argument("--beams", type=int, nargs="+", default=list(BEAMS))
     parser.add_argument("--peers", help="the Python of an environment with the other decoders")
     parser.add_argument("--as", dest="name", choices=PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--emissions", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.name is None:
+        if arguments.text is None:
+            parser.error("--text is needed: sentences that the language model has not seen")
         contest(arguments)
         return
     stored = np.load(arguments.emissions)
@@ -250,4 +257,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

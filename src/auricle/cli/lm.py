@@ -1,0 +1,118 @@
+"""auricle lm build, info, score."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from auricle.cli.display import output, table
+from auricle.errors import ConfigError
+from auricle.lm import NgramModel, Perplexity, build, read_lines
+from auricle.text import normalise
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+
+Normaliser = Annotated[str, typer.Option(help="That of the recogniser; `none` changes nothing.")]
+Format = Annotated[Literal["table", "json"], typer.Option("--format", help="Of the figures.")]
+
+
+@app.command("build", short_help="Learn a language model from text.")
+def build_model(
+    text: Annotated[list[Path], typer.Argument(help="One sentence a line; .gz, .xz and .bz2 too.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The model; .arpa(.gz) gives ARPA.")],
+    order: Annotated[int, typer.Option(help="Longest n-gram.")] = 3,
+    unit: Annotated[Literal["word", "character"], typer.Option(help="N-grams of what.")] = "word",
+    prune: Annotated[str, typer.Option(help="Counts up to which n-grams go, by order.")] = "0",
+    entropy: Annotated[float, typer.Option(help="Drop n-grams that change less, like 3e-8.")] = 0.0,
+    vocabulary: Annotated[int | None, typer.Option(help="Keep so many words.")] = None,
+    half: Annotated[bool, typer.Option(help="Half-precision probabilities.")] = False,
+    memory_mb: Annotated[int, typer.Option(min=1, help="For sorting; then disk.")] = 1024,
+    normaliser: Normaliser = "english-1",
+) -> None:
+    """
+    Examples:
+    - `auricle lm build books.txt.xz more.txt -o lm.bin`
+    - `auricle lm build books.txt -o small.bin --order 4 --prune "0 0 1" --entropy 3e-8 --half`
+    - `auricle lm build books.txt -o letters.arpa.gz --unit character --order 6`
+
+    Learn an n-gram language model: modified Kneser-Ney smoothing, pruned by count and by entropy.
+    """
+    if not prune.replace(" ", "").isdecimal():
+        raise ConfigError(f'--prune {prune!r}: write a count for every order, like "0 0 1"')
+    model = build(
+        (normalise(line, normaliser) for line in read_lines(text)),
+        order,
+        unit=unit,
+        prune=[int(count) for count in prune.split()],
+        entropy=entropy,
+        vocabulary=vocabulary,
+        memory_bytes=memory_mb << 20,
+    )
+    model = model.halved() if half else model
+    if out.name.endswith((".arpa", ".arpa.gz")):
+        model.write_arpa(out)
+    else:
+        model.save(out)
+    output.print(f"{out}: {_described(model)}, {out.stat().st_size / 1e6:.1f} MB", markup=False)
+
+
+@app.command(short_help="Say what a language model is.")
+def info(
+    model: Annotated[Path, typer.Argument(help="A model, or an ARPA file.")],
+    style: Format = "table",
+) -> None:
+    """
+    Examples:
+    - `auricle lm info lm.bin`
+    - `auricle lm info other.arpa.gz --format json`
+
+    Say what a language model is: its unit, vocabulary and the n-grams of every order.
+    """
+    loaded = NgramModel.load(model)
+    if style == "json":
+        facts = {"unit": loaded.unit, "order": loaded.order, "counts": list(loaded.counts)}
+        output.print(json.dumps(facts, indent=2), markup=False)
+        return
+    output.print(f"{model}: {_described(loaded)}", markup=False)
+    rows = [[str(order), f"{count:,}"] for order, count in enumerate(loaded.counts, start=1)]
+    output.print(table(["order", "n-grams"], rows))
+
+
+@app.command(short_help="Perplexity of text, and its words outside the vocabulary.")
+def score(
+    model: Annotated[Path, typer.Argument(help="A model, or an ARPA file.")],
+    text: Annotated[list[Path], typer.Argument(help="One sentence a line; .gz, .xz and .bz2 too.")],
+    style: Format = "table",
+    normaliser: Normaliser = "english-1",
+) -> None:
+    """
+    Examples:
+    - `auricle lm score lm.bin valid.txt`
+    - `auricle lm score lm.bin valid.txt --format json`
+
+    Perplexity of text under a language model, sentence ends included, and how many of its words
+    are outside the vocabulary. Lower is better; compare only models with equal vocabularies.
+    """
+    loaded = NgramModel.load(model)
+    found = loaded.perplexity(normalise(line, normaliser) for line in read_lines(text))
+    if style == "json":
+        output.print(json.dumps(_figures(found), indent=2), markup=False)
+    else:
+        rows = [[name, f"{value:,.6g}"] for name, value in _figures(found).items()]
+        output.print(table(["", str(model)], rows))
+
+
+def _described(model: NgramModel) -> str:
+    return f"{model.order}-gram model of {len(model.symbols):,} {model.unit}s"
+
+
+def _figures(found: Perplexity) -> dict[str, float]:
+    return {
+        "perplexity": found.value,
+        "perplexity without unknown words": found.value_known,
+        "unknown words, share": found.unknown_rate,
+        "unknown words": found.unknown,
+        "words and sentence ends": found.words,
+        "sentences": found.sentences,
+    }
