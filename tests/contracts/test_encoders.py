@@ -14,6 +14,8 @@ from auricle.models.encoders import (
 )
 
 FEATURES = 20
+# Single precision, a few layers deep: other processors sum in another order (seen up to 1.4e-5).
+CLOSE = 5e-5
 SMALL = {
     "conv_lstm": ConvLSTMSettings(channels=4, blocks=1, dim=16, hidden=12, layers=2),
     "lstm": RNNSettings(hidden=12, layers=2),
@@ -58,10 +60,10 @@ def test_batch_and_padding_change_nothing(encoder: Encoder) -> None:
     together = run(encoder, rows)
     for row, states in zip(rows, together, strict=True):
         (alone,) = run(encoder, [row])
-        torch.testing.assert_close(states, alone, rtol=0, atol=2e-6)
+        torch.testing.assert_close(states, alone, rtol=0, atol=CLOSE)
     reordered = run(encoder, rows[::-1])[::-1]
     for states, again in zip(together, reordered, strict=True):
-        torch.testing.assert_close(states, again, rtol=0, atol=2e-6)
+        torch.testing.assert_close(states, again, rtol=0, atol=CLOSE)
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33])
@@ -89,7 +91,7 @@ def test_a_causal_encoder_agrees_on_every_prefix(encoder: Encoder) -> None:
     (whole,) = run(encoder, [row])
     prefixes = [run(encoder, [row[:end]])[0] for end in range(encoder.stride, 24, encoder.stride)]
     agree = all(
-        torch.allclose(prefix, whole[: len(prefix)], rtol=0, atol=2e-6) for prefix in prefixes
+        torch.allclose(prefix, whole[: len(prefix)], rtol=0, atol=CLOSE) for prefix in prefixes
     )
     assert agree == encoder.causal
 
@@ -106,7 +108,8 @@ def test_a_bidirectional_layer_equals_packed_sequences() -> None:
     packed = torch.nn.utils.rnn.pack_sequence([encoder.norm(r) for r in rows], enforce_sorted=False)
     wanted, lengths = torch.nn.utils.rnn.pad_packed_sequence(peer(packed)[0], batch_first=True)
     for found, row, length in zip(run(encoder, rows), wanted, lengths, strict=True):
-        torch.testing.assert_close(found, row[:length], rtol=0, atol=2e-6)
+        normed = encoder.rnn.norms[0](row[:length])
+        torch.testing.assert_close(found, normed, rtol=0, atol=CLOSE)
 
 
 @pytest.mark.parametrize(
