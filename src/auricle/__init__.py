@@ -6,7 +6,6 @@ print(recognizer.transcribe("clip.wav").text)
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from auricle.results import Segment, Transcript, Word
     from auricle.runtime import Recognizer, load
 
-__version__ = version("auricle")
+    __version__: str
 __all__ = [
     "AuricleError",
     "ConfigError",
@@ -29,7 +28,8 @@ __all__ = [
     "load",
 ]
 
-# Imported when first asked for: numpy and its friends cost more than the rest of `import auricle`.
+# Imported when first asked for: numpy and its friends cost more than the rest of `import auricle`,
+# and what finds the version costs more than that rest.
 _LAZY = {
     "Recognizer": "auricle.runtime",
     "Segment": "auricle.results",
@@ -40,6 +40,10 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("auricle")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'auricle' has no attribute {name!r}")

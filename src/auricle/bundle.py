@@ -33,6 +33,7 @@ from auricle.files import regular, replacing
 
 FORMAT_VERSION = 1
 SHIPPED = Path(__file__).parent / "assets"
+SUFFIX = ".auricle"
 CARD = "card.json"
 GRAPH = "model.onnx"
 WEIGHTS = "weights.safetensors"
@@ -122,6 +123,11 @@ class Bundle:
             ModelError: not a bundle, damaged, hostile, or of a format this version cannot read.
         """
         path = Path(path)
+        if path.is_dir():
+            raise ModelError(
+                f"{path}: a folder, and no bundle; a run becomes one by `auricle export {path} "
+                f"{path.name}.auricle`"
+            )
         with _opened(path) as archive:
             infos = {info.filename: info for info in archive.infolist()}
             card = _parse_card(path, archive.read(infos[CARD]))

@@ -137,9 +137,10 @@ def export_bundle(
             scores = dict(score(bundle)) if score else {}
             candidates[precision] = Candidate(precision, graph, scores, speeds[precision])
     chosen, reason = choose(candidates, settings, goal)
+    scored = list(candidates["fp32"].scores)
     measured = {name: candidate.to_dict() for name, candidate in candidates.items()}
     export = {"gate": gate_report.to_dict(), "chosen": chosen, "reason": reason, **measured}
-    description = f"{card.description.rstrip()}\n\n{_table(measured)}\n{reason}.\n".lstrip()
+    description = f"{card.description.rstrip()}\n\n{_table(measured, scored)}\n{reason}.\n".lstrip()
     updates = {
         "precision": chosen,
         "metrics": {**card.metrics, "export": export},
@@ -266,11 +267,11 @@ def choose(
     metric, better = goal
     loss = small.scores[metric] - exact.scores[metric]
     loss = loss if better == "min" else -loss
-    figures = f"{metric} {small.scores[metric]:.4f} in int8, {exact.scores[metric]:.4f} in fp32"
+    figures = f"{metric} {small.scores[metric]:.2%} in int8, {exact.scores[metric]:.2%} in fp32"
     if not loss <= settings.int8_loss:
         if settings.precision == "int8":
             raise ModelError(
-                f"int8 loses too much: {figures}, allowed is {settings.int8_loss:g} more: use"
+                f"int8 loses too much: {figures}, allowed is {settings.int8_loss:.2%} more: use"
                 " precision = auto or fp32, or allow more with int8_loss"
             )
         return "fp32", f"fp32: int8 loses too much ({figures})"
@@ -314,11 +315,14 @@ def _difference(output: Float32, wanted: Float32) -> float:
     return float(np.abs(output - wanted).max(initial=0))
 
 
-def _table(measured: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown, one row per precision."""
-    columns = list(next(iter(measured.values())))
-    rows = [["graph", *columns], ["---"] * (1 + len(columns))]
-    rows += [[name, *(f"{row[key]:.6g}" for key in columns)] for name, row in measured.items()]
+def _table(measured: Mapping[str, Mapping[str, Any]], scores: Sequence[str]) -> str:
+    """Markdown, one row per precision; scores are shares of one."""
+    columns = ["graph", *(f"{score}, %" for score in scores), "x real time", "MB"]
+    rows = [columns, ["---"] * len(columns)]
+    for name, row in measured.items():
+        figures = [f"{100 * row[score]:.2f}" for score in scores]
+        figures += [f"{row['times_real_time']:.0f}", f"{row['graph_bytes'] / 1e6:.1f}"]
+        rows.append([name, *figures])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 

@@ -199,6 +199,8 @@ class Engine:
         heard.read = True
 
     def _chunks(self, source: Source) -> Iterator[Float32]:
+        if isinstance(source, np.ndarray):
+            raise DataError("samples alone have no rate: give (samples, rate_hz), or a file")
         if not isinstance(source, tuple):
             return audio.chunks(source, CHUNK_S, self.rate_hz)
         samples, rate_hz = source

@@ -1,6 +1,7 @@
 """The command line: one file per group of commands, over what Python users call."""
 
 import io
+import signal
 import sys
 from typing import NoReturn
 
@@ -8,6 +9,7 @@ import typer
 
 from auricle.cli import data, evaluate, lm, model, train, transcribe
 from auricle.cli.display import errors
+from auricle.cli.signals import Interrupted, interrupt
 from auricle.errors import AuricleError
 
 app = typer.Typer(
@@ -73,11 +75,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
             stream.reconfigure(errors="backslashreplace")
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         app(standalone_mode=True)
     except AuricleError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
+    except Interrupted:
+        errors.quiet = False
         errors.print("interrupted", markup=False)
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
@@ -85,9 +89,12 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:  # a full disk, a name too long, a folder that is not ours
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _fail(message: str) -> NoReturn:
+    errors.quiet = False
     errors.print("[bold red]error:[/] ", end="")
     errors.print(message, markup=False, highlight=False, soft_wrap=True)
     sys.exit(2)

@@ -1,7 +1,7 @@
 """auricle evaluate."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +10,7 @@ import typer
 from auricle.bundle import find_model
 from auricle.cli.answers import Pairs, answer
 from auricle.cli.display import counting, output, table
+from auricle.cli.extras import need_training
 from auricle.data import Example, read_data
 from auricle.errors import ConfigError
 from auricle.files import check_folder_of, write_text
@@ -38,10 +39,12 @@ def evaluate(
     """
     if answers:
         check_folder_of(answers)
+    if Path(model).is_dir():
+        need_training("evaluate on a run")
     with counting("reading") as progress:
         dataset = read_data(data, progress=progress)
     if split and split not in dataset.splits:
-        raise ConfigError(f"{data}: has no split {split}, only {', '.join(dataset.splits)}")
+        raise ConfigError(_no_split(split, model, data, dataset.splits))
     examples = dataset.splits[split] if split else dataset.examples
     with counting("transcribing") as progress:
         pairs, normaliser = answer(find_model(model), examples, progress)
@@ -56,6 +59,13 @@ def evaluate(
         output.print(json.dumps(facts | score.to_dict(), indent=2), markup=False)
     else:
         _show(score, sum(example.duration_s for example in examples))
+
+
+def _no_split(split: str, model: str, data: Path, splits: Iterable[str]) -> str:
+    has = f"its splits are {', '.join(splits)}" if splits else "it names no splits"
+    own = Path(model, f"{split}.jsonl")  # what `train` set aside
+    hint = f"; what this run set aside is {own}" if own.is_file() else ", or leave out --split"
+    return f"{data}: has no split {split}: {has}{hint}"
 
 
 def _value(example: Example, key: str) -> str:

@@ -1,7 +1,10 @@
 """auricle transcribe."""
 
 import glob
-from collections.abc import Sequence
+import itertools
+import json
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,7 +15,7 @@ from auricle import audio
 from auricle.cli.display import errors, output
 from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import make_folder, write_text
-from auricle.results import FORMATS, Transcript
+from auricle.results import FORMATS, Transcript, verbose_json
 from auricle.runtime import BATCH, Recognizer
 
 
@@ -34,21 +37,23 @@ def transcribe(
     - `auricle transcribe clip.wav`
     - `auricle transcribe "interviews/*.mp3" --format srt --output subtitles`
     - `auricle transcribe lecture.flac --format json > lecture.json`
+    - `auricle transcribe *.wav --format json > all.jsonl` (several: one line each, with its file)
     - `auricle transcribe archive --output texts --skip-done` (goes on where it was stopped)
 
     Recordings in, text out. Any length, any common format. A recording that cannot be read is
     reported and does not stop the others; the exit status is then 2.
+
+    `--output` keeps the sub-folders of a folder that is transcribed.
     """
-    paths = _found(files)
-    targets = _targets(paths, output_dir, style)
-    if skip_done:
-        paths = [path for path in paths if path not in targets or not targets[path].exists()]
+    places = _found(files)
+    targets = _targets(places, output_dir, style)
+    paths = [p for p in places if not (skip_done and p in targets and targets[p].exists())]
     if output_dir is None and len(paths) > 1 and style in ("srt", "vtt"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
     recognizer = Recognizer.load(model, threads=threads)
     if output_dir:
         make_folder(output_dir)
-    failed = 0
+    failed = written = 0
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
     with Progress(
         *columns,
@@ -67,45 +72,63 @@ def transcribe(
                 failed += 1
                 bar.console.print(f"[bold red]error:[/] {_plain(result)}", soft_wrap=True)
             elif path in targets:
+                make_folder(targets[path].parent)
                 write_text(targets[path], _written(result, style))
+                written += 1
             else:
-                _print(path, result, style, alone=len(paths) == 1)
+                _print(path, result, style, alone=len(places) == 1)
+    if output_dir:
+        skipped = f", {len(places) - len(paths)} were there" if skip_done else ""
+        errors.print(f"{written} written to {output_dir}{os.sep}{skipped}", markup=False)
     if failed:
         if len(paths) > 1:
             errors.print(f"{failed} of {len(paths)} recordings could not be transcribed")
         raise typer.Exit(2)
 
 
-def _found(words: Sequence[str]) -> list[Path]:
-    """The recordings that the words name, each once: shells without globs leave them to us."""
-    found: dict[Path, None] = {}
+def _found(words: Sequence[str]) -> dict[Path, Path]:
+    """The recordings that the words name, each once: shells without globs leave them to us.
+
+    With each its place below --output: folders and globs keep the folders that they hold.
+    """
+    found: dict[Path, Path] = {}
     for word in words:
         path = Path(word)
+        root = path
         if path.is_dir():
             inside = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in audio.SUFFIXES]
             if not inside:
                 raise DataError(f"{path}: no recordings in this folder")
         elif path.exists() or not glob.has_magic(word):
             inside = [path]
+            root = path.parent
         else:
+            root = _before_magic(path)
             inside = [Path(p) for p in sorted(glob.glob(word, recursive=True))]  # noqa: PTH207
             if not inside:
                 raise DataError(f"{word}: no file matches")
-        found |= dict.fromkeys(inside)
-    return list(found)
+        for recording in inside:
+            found.setdefault(recording, recording.relative_to(root))
+    return found
 
 
-def _targets(paths: Sequence[Path], folder: Path | None, style: str) -> dict[Path, Path]:
+def _before_magic(pattern: Path) -> Path:
+    """The folder above the first part of a glob that matches more than one name."""
+    folders = list(itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+    return Path(*folders)
+
+
+def _targets(places: Mapping[Path, Path], folder: Path | None, style: str) -> dict[Path, Path]:
     if folder is None:
         return {}
     targets: dict[Path, Path] = {}
     taken: dict[Path, Path] = {}
-    for path in paths:
-        target = folder / f"{path.stem}.{style}"
+    for path, place in places.items():
+        target = folder / place.parent / f"{path.stem}.{style}"
         if target in taken:
             raise ConfigError(
-                f"{taken[target]} and {path} would both be written to {target}: transcribe them "
-                "into different folders"
+                f"{taken[target]} and {path} would both be written to {target}: name the folder "
+                "above them instead, or use different --output folders"
             )
         taken[target] = path
         targets[path] = target
@@ -129,7 +152,9 @@ def _written(result: Transcript, style: str) -> str:
 
 def _print(path: Path, result: Transcript, style: str, *, alone: bool) -> None:
     text = _written(result, style)
-    if not alone:
+    if not alone and style == "json":  # several documents in a row would be none
+        text = json.dumps({"file": str(path), **verbose_json(result)}, ensure_ascii=False) + "\n"
+    elif not alone:
         text = f"{path}: {text}"
     output.print(text, markup=False, end="")
 
