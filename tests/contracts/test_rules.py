@@ -27,7 +27,7 @@ LAYERS = [
     "errors results config files",
     "audio text metrics",
     "features augment",
-    "data corpora doctor decode lm align batches models losses parallel",
+    "data corpora doctor decode lm pronounce align batches models losses parallel",
     "bundle runtime stream train run checkpoint export report",
     "tasks",
     "serve cli __init__ __main__",

@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from auricle.cli import data, evaluate, lm, model, train, transcribe
+from auricle.cli import data, evaluate, lexicon, lm, model, train, transcribe
 from auricle.cli.display import errors
 from auricle.cli.signals import Interrupted, interrupt
 from auricle.errors import AuricleError
@@ -53,6 +53,10 @@ app.command("export", rich_help_panel="Learn", short_help="Put a trained model i
     model.export
 )
 app.add_typer(lm.app, name="lm", rich_help_panel="Learn", short_help="Language models from text.")
+
+app.add_typer(
+    lexicon.app, name="lexicon", rich_help_panel="Learn", short_help="How words are pronounced."
+)
 
 
 @app.callback(invoke_without_command=True)

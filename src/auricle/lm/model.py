@@ -63,6 +63,11 @@ class NgramModel:
         """How many states there may be: they are numbers below this."""
         return len(self.backoff)
 
+    @property
+    def vocabulary(self) -> tuple[str, ...]:
+        """The words, or characters, that have ids of their own."""
+        return self.symbols[END_ID + 1 :]
+
     @cached_property
     def _ids(self) -> dict[str, int]:
         return {symbol: number for number, symbol in enumerate(self.symbols)}

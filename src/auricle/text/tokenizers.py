@@ -215,7 +215,7 @@ class PhonemeTokenizer:
         return ids
 
     def unknown(self, text: str) -> set[str]:
-        return set(text.split()) - self.lexicon.keys()
+        return {word for word in text.split() if word not in self.lexicon}
 
     def decode(self, ids: Iterable[int]) -> str:
         """Words; sounds that make no word of the lexicon stay, joined by hyphens."""
