@@ -170,15 +170,15 @@ def test_a_closed_vocabulary_hears_nothing_else() -> None:
 def test_settings_close_or_open_a_vocabulary() -> None:
     lm, lexicon = FlatModel("ab", "ca"), Lexicon.of(["ab", "ca"], closed=False)
     open_, shut = BeamSettings(closed=False), BeamSettings(closed=True)
-    log_probs = spoken("cb", 0.99999)
+    clear, doubtful = spoken("cb", 0.99999), spoken("cb")
     for decoder in (
         BeamDecoder(CHARS, lexicon=lexicon),
         BeamDecoder(CHARS, open_, lexicon=Lexicon.of(["ab", "ca"])),
         BeamDecoder(CHARS, open_, lm=lm),
     ):
-        assert words(decoder, log_probs) == "cb"
+        assert words(decoder, clear) == "cb"
     for decoder in (BeamDecoder(CHARS, shut, lexicon=lexicon), BeamDecoder(CHARS, shut, lm=lm)):
-        assert words(decoder, log_probs) == "ca"
+        assert words(decoder, doubtful) == "ca"
     with pytest.raises(ConfigError, match="no language model or lexicon"):
         BeamDecoder(CHARS, shut)
 

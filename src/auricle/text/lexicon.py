@@ -41,7 +41,7 @@ def parse_lexicon(text: str, name: str) -> list[Pronunciation]:
     if not entries:
         raise DataError(f"{name}: the lexicon has no line WORD P1 P2 ...")
     if any(sounds for _, sounds in entries):
-        for (_, sounds), where in entries.items():
-            if not sounds:
+        for (_, missing), where in entries.items():
+            if not missing:
                 raise DataError(f"{name}, {where} has no pronunciation")
     return list(entries)
