@@ -308,6 +308,12 @@ class Recognizer:
         bundle = source if isinstance(source, Bundle) else Bundle.read(find_model(source))
         return cls(Engine(bundle, threads=threads), lm=lm, decode=decode)
 
+    @property
+    def normaliser(self) -> str:
+        """The version of the normaliser that the model's transcripts were written with."""
+        text = self.engine.bundle.card.settings.get("text")
+        return str(text.get("normaliser", "none")) if isinstance(text, dict) else "none"
+
     @cached_property
     def lm(self) -> LanguageModel | None:
         """The language model, if there is one; read when first asked for.
@@ -333,8 +339,8 @@ class Recognizer:
         settings = decode or self.decode
         if hotwords and decode is None and isinstance(settings, GreedySettings):
             settings = BeamSettings()
-        version = self.engine.bundle.card.settings.get("text", {}).get("normaliser", "none")
-        return self._decoders(settings, tuple(normalise(each, version) for each in hotwords))
+        words = tuple(normalise(each, self.normaliser) for each in hotwords)
+        return self._decoders(settings, words)
 
     def transcribe(
         self,

@@ -8,7 +8,7 @@ were members) are read too.
 from collections.abc import Sequence
 
 from auricle.bundle import LEXICON, LM, Bundle, Card
-from auricle.decode import BeamSettings, DecodeSettings, Lexicon
+from auricle.decode import DecodeSettings, Lexicon
 from auricle.decode.lexicon import Spelling
 from auricle.errors import ConfigError, DataError, ModelError
 from auricle.lm import NgramModel
@@ -66,7 +66,7 @@ def with_vocabulary(
         card: of a model without them; a lexicon inside its tokenizer moves out of it.
         lm: over words.
         lexicon: instead of the tokenizer's own.
-        decode: the defaults; without them, a beam where there is a language model, else as before.
+        decode: the defaults; without them, as the card says.
 
     Raises:
         ConfigError: for a model or lexicon of which the symbols can spell no word.
@@ -84,8 +84,8 @@ def with_vocabulary(
         if lexicon is None:
             _check_spelling("language model", lm.symbols, tokenizer)
         members[LM] = lm.to_bytes()
-    decode = decode or (BeamSettings() if lm else card.decode)
-    return card.model_copy(update={"tokenizer": described, "decode": decode}), members
+    updates = {"tokenizer": described, "decode": decode or card.decode}
+    return card.model_copy(update=updates), members
 
 
 def _lexicon_of(tokenizer: Tokenizer) -> Lexicon | None:

@@ -9,11 +9,15 @@ import typer
 from auricle import __version__
 from auricle.bundle import Bundle, Card, find_model
 from auricle.cli.answers import recognise
+from auricle.cli.decoding import parse_decode
 from auricle.cli.display import counting, errors, output, table
 from auricle.config import resolve, to_toml
 from auricle.data import read_data
+from auricle.decode import DecodeSettings, Lexicon
 from auricle.errors import DataError
 from auricle.files import check_folder_of
+from auricle.lm import NgramModel
+from auricle.vocabulary import with_vocabulary
 
 
 def export(
@@ -27,15 +31,25 @@ def export(
         Path | None, typer.Option(help="A model card (Markdown) to put inside.")
     ] = None,
     language: Annotated[str | None, typer.Option(help="What is spoken, e.g. en.")] = None,
+    lm: Annotated[Path | None, typer.Option(help="A language model to put inside.")] = None,
+    lexicon: Annotated[
+        Path | None, typer.Option(help="Words and how they sound; replaces the run's own.")
+    ] = None,
+    decode: Annotated[
+        list[str] | None, typer.Option(help="key=value: how it decodes by itself.")
+    ] = None,
 ) -> None:
     """
     Examples:
     - `auricle export run model.auricle`
+    - `auricle export run model.auricle --lm lm.bin` (then `auricle tune model.auricle valid.jsonl`)
+    - `auricle export run model.auricle --lm lm.bin --decode beam=50 --decode alpha=0.7`
     - `auricle export run model.auricle precision=fp32 weights=none`
     - `auricle export run model.auricle --card CARD.md --language en`
 
     Put a trained model into one file that runs without torch. The graph must answer as the model
     does, and its score on real validation clips is measured in fp32 and int8, or it is not written.
+    With a language model, it decodes by a beam search.
 
     Settings: precision (auto, fp32, int8), weights (fp32, fp16, none), tolerance, int8_loss.
     """
@@ -47,13 +61,20 @@ def export(
     check_folder_of(bundle)
     task, network, state = load_trained(run)
     examples = read_data(valid or run / "valid.jsonl").examples
-    about = _card(task.card(), state["scores"], language, card)
+    about, more = with_vocabulary(
+        _card(task.card(), state["scores"], language, card),
+        lm=NgramModel.load(lm) if lm else None,
+        lexicon=Lexicon.read(lexicon) if lexicon else None,
+        decode=parse_decode(decode, beam=bool(lm or lexicon)),
+    )
 
     def score(trial: Bundle) -> dict[str, float]:
         with counting(f"scoring {trial.card.precision}") as progress:
             return task.score(recognise(Recognizer.load(trial), examples, progress))
 
-    written = export_bundle(bundle, network, about, settings=options, score=score, goal=task.goal)
+    written = export_bundle(
+        bundle, network, about, settings=options, score=score, goal=task.goal, more=more
+    )
     facts = written.card.metrics["export"]
     rows = [
         [
@@ -92,7 +113,6 @@ def _card(
         settings=task["settings"],
         features=task["settings"]["features"],
         tokenizer=task["tokenizer"],
-        decode={"kind": "greedy"},
         metrics={"valid": scores},
         description=description,
     )
@@ -138,6 +158,7 @@ def _facts(path: Path) -> tuple[dict[str, Any], str]:
             f"task {card.task}, answers with {card.answer}, {card.precision}, "
             f"{card.features.get('sample_rate_hz')} Hz, {len(card.tokenizer.get('symbols', ()))} "
             f"symbols, made by auricle {card.auricle_version}\n{members}\n"
+            f"decoding: {_said(card.decode)}\n"
         )
         return facts, f"{head}\n{card.description}"
     from auricle import audio
@@ -152,3 +173,15 @@ def _facts(path: Path) -> tuple[dict[str, Any], str]:
         "duration_s": sound.duration_s,
     }
     return facts, "\n".join(f"{key}: {value}" for key, value in facts.items())
+
+
+def _said(decode: DecodeSettings) -> str:
+    """The decoding of a bundle in a few words: what matters most, and what is not as usual."""
+    usual = type(decode)().to_dict()
+    odd = {key for key, value in usual.items() if value != getattr(decode, key)}
+    values = (
+        f"{key} {value}"
+        for key, value in decode.to_dict().items()
+        if key in odd | {"beam", "alpha", "beta"}
+    )
+    return ", ".join([decode.kind, *values])

@@ -9,6 +9,7 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from auricle import audio
+from auricle.cli.decoding import Decoding, with_decoding
 from auricle.cli.display import errors, output
 from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import make_folder, write_text
@@ -16,6 +17,7 @@ from auricle.results import FORMATS, Transcript
 from auricle.runtime import BATCH, Recognizer
 
 
+@with_decoding
 def transcribe(
     files: Annotated[list[str], typer.Argument(help="Recordings, folders or globs.")],
     model: Annotated[str, typer.Option(help="A bundle, or a shipped model's name.")] = "english",
@@ -28,6 +30,8 @@ def transcribe(
     skip_done: Annotated[bool, typer.Option(help="Leave what --output already holds.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Pieces of sound heard at once.")] = BATCH,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    *,
+    decoding: Decoding,
 ) -> None:
     """
     Examples:
@@ -35,6 +39,7 @@ def transcribe(
     - `auricle transcribe "interviews/*.mp3" --format srt --output subtitles`
     - `auricle transcribe lecture.flac --format json > lecture.json`
     - `auricle transcribe archive --output texts --skip-done` (goes on where it was stopped)
+    - `auricle transcribe call.wav --hotwords "Siobhan, Llanfair"` (names that are likely here)
 
     Recordings in, text out. Any length, any common format. A recording that cannot be read is
     reported and does not stop the others; the exit status is then 2.
@@ -45,7 +50,7 @@ def transcribe(
         paths = [path for path in paths if path not in targets or not targets[path].exists()]
     if output_dir is None and len(paths) > 1 and style in ("srt", "vtt"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
-    recognizer = Recognizer.load(model, threads=threads)
+    recognizer = Recognizer.load(model, threads=threads, lm=decoding.model())
     if output_dir:
         make_folder(output_dir)
     failed = 0
@@ -59,7 +64,11 @@ def transcribe(
     ) as bar:
         task = bar.add_task("transcribing", total=_total_s(paths) or None, done="")
         stream = recognizer.transcribe_many(
-            paths, batch=batch, progress=lambda seconds: bar.advance(task, seconds)
+            paths,
+            batch=batch,
+            progress=lambda seconds: bar.advance(task, seconds),
+            hotwords=decoding.words(),
+            decode=decoding.settings(recognizer.decode),
         )
         for number, (path, (_, result)) in enumerate(zip(paths, stream, strict=True), 1):
             bar.update(task, done=f"{number} of {len(paths)}")
