@@ -9,12 +9,22 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from auricle.bundle import Card
 from auricle.config import parse_overrides
-from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, decode_settings
+from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, Lexicon, decode_settings
 from auricle.errors import ConfigError, DataError
 from auricle.lm import NgramModel
+from auricle.vocabulary import with_vocabulary
 
 PANEL = "Decoding; without these, as the model's file says"
+
+LanguageModelFile = Annotated[Path | None, typer.Option(help="A language model to put inside.")]
+LexiconFile = Annotated[
+    Path | None, typer.Option(help="Words and how they sound, instead of the model's own.")
+]
+DecodeWords = Annotated[
+    list[str] | None, typer.Option(help="key=value: how it decodes by itself; repeatable.")
+]
 
 
 def _option(text: str, *names: str, **values: Any) -> Any:
@@ -92,15 +102,20 @@ def with_decoding(command: Callable[..., None]) -> Callable[..., None]:
     return wrapper
 
 
-def parse_decode(words: list[str] | None, *, beam: bool) -> DecodeSettings:
-    """The settings that `key=value` words ask for: of a beam, unless they say `kind=greedy`.
+def with_words(
+    card: Card, lm: Path | None, lexicon: Path | None, decode: list[str] | None
+) -> tuple[Card, dict[str, bytes]]:
+    """A card that decodes as `key=value` words ask, and the members for it; see `with_vocabulary`.
 
-    Args:
-        words: from `--decode`.
-        beam: whether a beam is to be the answer to no word at all.
+    With a language model or a lexicon it decodes with a beam, unless the words say `kind=greedy`.
     """
-    kind = "beam" if words or beam else "greedy"
-    return decode_settings({"kind": kind}, parse_overrides(words or ()), source="--decode")
+    kind = "beam" if lm or lexicon or decode else "greedy"
+    return with_vocabulary(
+        card,
+        lm=NgramModel.load(lm) if lm else None,
+        lexicon=Lexicon.read(lexicon) if lexicon else None,
+        decode=decode_settings({"kind": kind}, parse_overrides(decode or ()), source="--decode"),
+    )
 
 
 def read_hotwords(text: str) -> tuple[str, ...]:

@@ -5,19 +5,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.table import Table
 
 from auricle import __version__
 from auricle.bundle import Bundle, Card, find_model
 from auricle.cli.answers import recognise
-from auricle.cli.decoding import parse_decode
+from auricle.cli.decoding import DecodeWords, LanguageModelFile, LexiconFile, with_words
 from auricle.cli.display import counting, errors, output, table
 from auricle.config import resolve, to_toml
 from auricle.data import read_data
-from auricle.decode import DecodeSettings, Lexicon
+from auricle.decode import DecodeSettings
 from auricle.errors import DataError
 from auricle.files import check_folder_of
-from auricle.lm import NgramModel
-from auricle.vocabulary import with_vocabulary
 
 
 def export(
@@ -31,13 +30,9 @@ def export(
         Path | None, typer.Option(help="A model card (Markdown) to put inside.")
     ] = None,
     language: Annotated[str | None, typer.Option(help="What is spoken, e.g. en.")] = None,
-    lm: Annotated[Path | None, typer.Option(help="A language model to put inside.")] = None,
-    lexicon: Annotated[
-        Path | None, typer.Option(help="Words and how they sound; replaces the run's own.")
-    ] = None,
-    decode: Annotated[
-        list[str] | None, typer.Option(help="key=value: how it decodes by itself.")
-    ] = None,
+    lm: LanguageModelFile = None,
+    lexicon: LexiconFile = None,
+    decode: DecodeWords = None,
 ) -> None:
     """
     Examples:
@@ -61,12 +56,8 @@ def export(
     check_folder_of(bundle)
     task, network, state = load_trained(run)
     examples = read_data(valid or run / "valid.jsonl").examples
-    about, more = with_vocabulary(
-        _card(task.card(), state["scores"], language, card),
-        lm=NgramModel.load(lm) if lm else None,
-        lexicon=Lexicon.read(lexicon) if lexicon else None,
-        decode=parse_decode(decode, beam=bool(lm or lexicon)),
-    )
+    about = _card(task.card(), state["scores"], language, card)
+    about, more = with_words(about, lm, lexicon, decode)
 
     def score(trial: Bundle) -> dict[str, float]:
         with counting(f"scoring {trial.card.precision}") as progress:
@@ -76,24 +67,28 @@ def export(
         bundle, network, about, settings=options, score=score, goal=task.goal, more=more
     )
     facts = written.card.metrics["export"]
-    rows = [
-        [
-            name,
-            *(f"{facts[name][metric]:.2%}" for metric in state["scores"]),
-            f"{facts[name]['times_real_time']:.0f}",
-            f"{facts[name]['graph_bytes'] / 1e6:.1f}",
-        ]
-        for name in ("fp32", "int8")
-        if name in facts
-    ]
-    columns = ["graph", *state["scores"], "x real time", "MB"]
-    output.print(table(columns, rows, f"{len(examples)} validation clips"))
+    output.print(_measured(facts, list(state["scores"]), len(examples)))
     errors.print(
         f"{bundle}: {facts['chosen']}, {bundle.stat().st_size / 1e6:.1f} MB. {facts['reason']}. "
         f"Graph and model differ by {facts['gate']['difference']:.1e} at most.",
         markup=False,
         soft_wrap=True,
     )
+
+
+def _measured(facts: dict[str, Any], metrics: list[str], clips: int) -> Table:
+    """What each graph scored."""
+    rows = [
+        [
+            name,
+            *(f"{facts[name][metric]:.2%}" for metric in metrics),
+            f"{facts[name]['times_real_time']:.0f}",
+            f"{facts[name]['graph_bytes'] / 1e6:.1f}",
+        ]
+        for name in ("fp32", "int8")
+        if name in facts
+    ]
+    return table(["graph", *metrics, "x real time", "MB"], rows, f"{clips} validation clips")
 
 
 def _card(
