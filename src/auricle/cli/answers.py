@@ -48,11 +48,8 @@ def recognise(
 ) -> Pairs:
     """Every example through the runtime; the first that cannot be read stops it."""
     pairs: Pairs = []
-    stream = recognizer.transcribe_many(
-        sources_of(examples, recognizer.engine.rate_hz),
-        hotwords=decoding.words(),
-        decode=decoding.settings(recognizer.decode),
-    )
+    sources = sources_of(examples, recognizer.engine.rate_hz)
+    stream = recognizer.transcribe_many(sources, **decoding.of(recognizer))
     for example, (_, result) in zip(examples, stream, strict=True):
         if isinstance(result, AuricleError):
             raise result

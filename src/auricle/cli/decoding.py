@@ -5,7 +5,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypedDict, get_type_hints
 
 import typer
 
@@ -14,6 +14,7 @@ from auricle.config import parse_overrides
 from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, Lexicon, decode_settings
 from auricle.errors import ConfigError, DataError
 from auricle.lm import NgramModel
+from auricle.runtime import Recognizer
 from auricle.vocabulary import with_vocabulary
 
 PANEL = "Decoding; without these, as the model's file says"
@@ -29,6 +30,13 @@ DecodeWords = Annotated[
 
 def _option(text: str, *names: str, **values: Any) -> Any:
     return typer.Option(*names, help=text, rich_help_panel=PANEL, **values)
+
+
+class HowToDecode(TypedDict):
+    """Arguments of `Recognizer.transcribe_many`."""
+
+    hotwords: tuple[str, ...]
+    decode: DecodeSettings | None
 
 
 @dataclass(frozen=True)
@@ -63,9 +71,10 @@ class Decoding:
         base = default if isinstance(default, BeamSettings) else BeamSettings()
         return decode_settings(base.to_dict(), asked, source="decoding")
 
-    def words(self) -> tuple[str, ...]:
-        """The hotwords, from the option or the file that it names."""
-        return read_hotwords(self.hotwords) if self.hotwords is not None else ()
+    def of(self, recognizer: Recognizer) -> "HowToDecode":
+        """What to tell a recogniser's `transcribe_many`."""
+        words = read_hotwords(self.hotwords) if self.hotwords is not None else ()
+        return {"hotwords": words, "decode": self.settings(recognizer.decode)}
 
     def model(self) -> NgramModel | None:
         """The language model, if one was named."""

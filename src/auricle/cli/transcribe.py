@@ -2,6 +2,7 @@
 
 import glob
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -64,11 +65,7 @@ def transcribe(
     ) as bar:
         task = bar.add_task("transcribing", total=_total_s(paths) or None, done="")
         stream = recognizer.transcribe_many(
-            paths,
-            batch=batch,
-            progress=lambda seconds: bar.advance(task, seconds),
-            hotwords=decoding.words(),
-            decode=decoding.settings(recognizer.decode),
+            paths, batch=batch, progress=partial(bar.advance, task), **decoding.of(recognizer)
         )
         for number, (path, (_, result)) in enumerate(zip(paths, stream, strict=True), 1):
             bar.update(task, done=f"{number} of {len(paths)}")
