@@ -18,16 +18,20 @@ from auricle.results import FORMATS, Transcript
 from auricle.runtime import BATCH, Recognizer
 
 
+Style = Annotated[
+    Literal["txt", "json", "srt", "vtt"], typer.Option("--format", help="How to write it.")
+]
+Folder = Annotated[
+    Path | None, typer.Option("--output", help="A folder: one file per recording goes there.")
+]
+
+
 @with_decoding
 def transcribe(
     files: Annotated[list[str], typer.Argument(help="Recordings, folders or globs.")],
     model: Annotated[str, typer.Option(help="A bundle, or a shipped model's name.")] = "english",
-    style: Annotated[
-        Literal["txt", "json", "srt", "vtt"], typer.Option("--format", help="How to write it.")
-    ] = "txt",
-    output_dir: Annotated[
-        Path | None, typer.Option("--output", help="A folder: one file per recording goes there.")
-    ] = None,
+    style: Style = "txt",
+    output_dir: Folder = None,
     skip_done: Annotated[bool, typer.Option(help="Leave what --output already holds.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Pieces of sound heard at once.")] = BATCH,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
