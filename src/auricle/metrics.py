@@ -38,6 +38,18 @@ class Edit(NamedTuple):
     hypothesis: str | None
 
 
+class Bin(NamedTuple):
+    """One bin of a reliability picture."""
+
+    low: float
+    high: float
+    words: int
+    confidence: float
+    """Their mean."""
+    right: float
+    """The share that is."""
+
+
 @dataclass(frozen=True, eq=False)
 class ErrorCounts:
     """Errors of a corpus, utterance by utterance."""
@@ -262,6 +274,52 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Edit]:
         )
         edits += [Edit(_KINDS[step.tag], *pair) for pair in pairs]
     return edits
+
+
+def right_words(references: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each word of the hypotheses, one after the other, is aligned with an equal one."""
+    return np.array(
+        [
+            edit.kind == "hit"
+            for reference, hypothesis in _pairs(references, hypotheses)
+            for edit in align(reference.split(), hypothesis.split())
+            if edit.hypothesis is not None
+        ],
+        np.bool_,
+    )
+
+
+def reliability(
+    confidence: Sequence[float] | NDArray[np.float64],
+    right: Sequence[bool] | NDArray[np.bool_],
+    bins: int = 10,
+) -> list[Bin]:
+    """Confidences held against the truth, in bins of equal width; empty bins are left out.
+
+    Args:
+        confidence: of each word, 0 to 1.
+        right: whether it was right.
+        bins: how many.
+
+    Raises:
+        DataError: when the two differ in length.
+    """
+    sure, truth = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
+    if sure.shape != truth.shape:
+        raise DataError(f"{len(sure)} confidences for {len(truth)} words")
+    place = np.minimum((sure * bins).astype(np.int64), bins - 1)
+    found = []
+    for number in np.unique(place).tolist():
+        inside = place == number
+        means = float(sure[inside].mean()), float(truth[inside].mean())
+        found.append(Bin(number / bins, (number + 1) / bins, int(inside.sum()), *means))
+    return found
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Expected calibration error: how far confidence and truth lie apart, 0 to 1 (Naeini 2015)."""
+    apart = sum(each.words * abs(each.confidence - each.right) for each in bins)
+    return apart / max(sum(each.words for each in bins), 1)
 
 
 def confusions(

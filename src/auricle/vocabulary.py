@@ -55,6 +55,7 @@ def read_lm(bundle: Bundle) -> NgramModel | None:
 
 def with_vocabulary(
     card: Card,
+    tokenizer: Tokenizer,
     *,
     lm: NgramModel | None = None,
     lexicon: Lexicon | None = None,
@@ -63,7 +64,8 @@ def with_vocabulary(
     """A card and members that hold these, for `write_bundle`.
 
     Args:
-        card: of a model without them; a lexicon inside its tokenizer moves out of it.
+        card: of the model; a lexicon inside its tokenizer moves out of it.
+        tokenizer: of the model.
         lm: over words.
         lexicon: instead of the tokenizer's own.
         decode: the defaults; without them, as the card says.
@@ -71,7 +73,6 @@ def with_vocabulary(
     Raises:
         ConfigError: for a model or lexicon of which the symbols can spell no word.
     """
-    tokenizer = tokenizer_from_dict(card.tokenizer)
     lexicon = lexicon or _lexicon_of(tokenizer)
     members, described = {}, card.tokenizer
     if lexicon is not None:

@@ -15,6 +15,7 @@ from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, Lexicon
 from auricle.errors import ConfigError, DataError
 from auricle.lm import NgramModel
 from auricle.runtime import Recognizer
+from auricle.text import tokenizer_from_dict
 from auricle.vocabulary import with_vocabulary
 
 PANEL = "Decoding; without these, as the model's file says"
@@ -121,6 +122,7 @@ def with_words(
     kind = "beam" if lm or lexicon or decode else "greedy"
     return with_vocabulary(
         card,
+        tokenizer_from_dict(card.tokenizer),
         lm=NgramModel.load(lm) if lm else None,
         lexicon=Lexicon.read(lexicon) if lexicon else None,
         decode=decode_settings({"kind": kind}, parse_overrides(decode or ()), source="--decode"),

@@ -17,7 +17,6 @@ from auricle.files import make_folder, write_text
 from auricle.results import FORMATS, Transcript
 from auricle.runtime import BATCH, Recognizer
 
-
 Style = Annotated[
     Literal["txt", "json", "srt", "vtt"], typer.Option("--format", help="How to write it.")
 ]
