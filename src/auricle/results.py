@@ -46,22 +46,41 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way to hear a stretch of sound, and its share of the probability of all (0 to 1)."""
+
+    start_s: float
+    end_s: float
+    text: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in a recording of `duration_s` seconds."""
+    """What was said in a recording of `duration_s` seconds.
+
+    `alternatives`, if they were asked for: for one stretch of sound after the other, the ways to
+    hear it, the likeliest first.
+    """
 
     text: str
     segments: tuple[Segment, ...]
     duration_s: float
     language: str | None = None
+    alternatives: tuple[Alternative, ...] = ()
 
     @classmethod
     def of(
-        cls, segments: Iterable[Segment], duration_s: float, language: str | None = None
+        cls,
+        segments: Iterable[Segment],
+        duration_s: float,
+        language: str | None = None,
+        alternatives: Iterable[Alternative] = (),
     ) -> Self:
         """The transcript that segments make, in their order."""
         segments = tuple(segments)
         text = " ".join(segment.text for segment in segments if segment.text)
-        return cls(text, segments, duration_s, language)
+        return cls(text, segments, duration_s, language, tuple(alternatives))
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -84,14 +103,16 @@ class Transcript:
                 Segment(**{**segment, "words": tuple(Word(**word) for word in segment["words"])})
                 for segment in values["segments"]
             )
-            return cls(**{**values, "segments": segments})
+            others = tuple(Alternative(**each) for each in values.get("alternatives", ()))
+            return cls(**{**values, "segments": segments, "alternatives": others})
         except (KeyError, TypeError) as error:
             raise DataError(f"this is not a transcript: {error!r}") from None
 
 
 def to_txt(transcript: Transcript) -> str:
-    """The text alone, on one line."""
-    return transcript.text + "\n"
+    """The text alone, on one line; below it the alternatives, each after its share."""
+    others = (f"{each.share:.3f}\t{each.text}\n" for each in transcript.alternatives)
+    return "".join((transcript.text + "\n", *others))
 
 
 def to_srt(transcript: Transcript) -> str:
@@ -125,9 +146,9 @@ def verbose_json(transcript: Transcript) -> dict[str, Any]:
     """The answer that OpenAI's transcription interface gives for response_format=verbose_json.
 
     What no CTC model knows has a neutral value: no tokens, temperature 0, no_speech_prob 0. The
-    confidence of a word is ours, beyond that interface.
+    confidence of a word is ours, beyond that interface, and so are alternatives.
     """
-    return {
+    answer: dict[str, Any] = {
         "task": "transcribe",
         "language": transcript.language or "unknown",
         "duration": _rounded(transcript.duration_s),
@@ -157,6 +178,17 @@ def verbose_json(transcript: Transcript) -> dict[str, Any]:
             for word in transcript.words
         ],
     }
+    if transcript.alternatives:
+        answer["alternatives"] = [
+            {
+                "start": _rounded(each.start_s),
+                "end": _rounded(each.end_s),
+                "text": each.text,
+                "share": _rounded(each.share),
+            }
+            for each in transcript.alternatives
+        ]
+    return answer
 
 
 FORMATS: dict[str, Callable[[Transcript], str]] = {
@@ -234,8 +266,8 @@ def _clock(time_ms: int, point: str) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{millis:03}"
 
 
-def _rounded(seconds: float) -> float:
-    return round(seconds, 3)
+def _rounded(value: float) -> float:
+    return round(value, 3)
 
 
 def _log(confidence: float | None) -> float:

@@ -28,7 +28,7 @@ LAYERS = [
     "audio text metrics",
     "features augment",
     "data corpora doctor decode lm pronounce align batches models losses parallel",
-    "bundle runtime stream train run checkpoint export report",
+    "bundle vocabulary runtime stream tune train run checkpoint export report",
     "tasks",
     "serve cli __init__ __main__",
 ]

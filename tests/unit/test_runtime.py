@@ -329,7 +329,7 @@ def test_threads_are_as_asked(bundle: Bundle) -> None:
         ({"tokenizer": {"unit": "char", "symbols": SYMBOLS[:-1]}}, r"card says \(100, 7\)"),
         ({"tokenizer": {"unit": "smoke"}}, "the tokenizer of this model is damaged"),
         ({"answer": "labels"}, "answers with labels"),
-        ({"decode": {"kind": "beam"}}, "decoded by"),
+        ({"decode": {"kind": "beam", "closed": True}}, "there is no language model or lexicon"),
         ({"features": {"mels": 0}}, "features: mels = 0"),
         ({"features": {"melts": 8}}, "did you mean mels"),
     ],
