@@ -7,7 +7,7 @@ are none, so it is always finite (the same contract as jiwer's).
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import zip_longest
 from typing import Any, Literal, NamedTuple
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from auricle.errors import DataError
+
+DRAWN_AT_ONCE = 1_000  # bootstrap draws in memory
 
 Kind = Literal["hit", "substitution", "deletion", "insertion"]
 
@@ -109,12 +111,7 @@ class ErrorCounts:
         """
         if len(self.rows) < 2:
             return None
-        # Utterances with equal counts are interchangeable, so drawing N of N utterances is one
-        # multinomial draw over the distinct counts, however large the corpus.
-        distinct, times = np.unique(self._pairs, axis=0, return_counts=True)
-        rng = np.random.default_rng(seed)
-        drawn = rng.multinomial(len(self.rows), times / len(self.rows), size=draws)
-        errors, reference = (drawn @ distinct).T
+        errors, reference = _draws(self._pairs, draws, seed).T
         tail = (1 - confidence) / 2
         low, high = np.quantile(errors / np.maximum(reference, 1), [tail, 1 - tail])
         return Interval(float(low), float(high))
@@ -131,6 +128,24 @@ class ErrorCounts:
             "reference": self.reference,
             "utterances": len(self.rows),
         }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a second system's answers to the same utterances compare with a first one's."""
+
+    change: float
+    """The second rate minus the first: below 0, the second system is better."""
+    interval: Interval
+    """Of the change."""
+    p_value: float
+    """Two-sided: how often chance alone would show so clear a change."""
+    better: int
+    """Utterances in which the second makes fewer errors."""
+    worse: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"interval": list(self.interval)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +216,39 @@ def cer(references: Sequence[str], hypotheses: Sequence[str]) -> float:
     return score_characters(references, hypotheses).rate
 
 
+def compare(
+    first: ErrorCounts,
+    second: ErrorCounts,
+    confidence: float = 0.95,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> Difference | None:
+    """Paired bootstrap over utterances (Bisani & Ney 2004) of two systems on the same references.
+
+    None with fewer than two utterances.
+
+    Raises:
+        DataError: when the references differ in number or length.
+    """
+    if not np.array_equal(first._pairs[:, 1], second._pairs[:, 1]):
+        raise DataError("only answers to the same references can be compared, in the same order")
+    if len(first.rows) < 2:
+        return None
+    change = second._pairs[:, 0] - first._pairs[:, 0]
+    drawn = _draws(np.stack([change, first._pairs[:, 1]], axis=1), draws, seed)
+    changes = drawn[:, 0] / np.maximum(drawn[:, 1], 1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(changes, [tail, 1 - tail])
+    rarer = min((changes <= 0).sum(), (changes >= 0).sum())
+    return Difference(
+        change=second.rate - first.rate,
+        interval=Interval(float(low), float(high)),
+        p_value=min(1.0, 2 * (int(rarer) + 1) / (draws + 1)),
+        better=int((change < 0).sum()),
+        worse=int((change > 0).sum()),
+    )
+
+
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Edit]:
     """The edits of one cheapest alignment (Levenshtein distance), hits included, in order.
 
@@ -253,6 +301,19 @@ def _count(
                 row[_COLUMNS[edit.tag]] += 1
             row[0] -= row[1] + row[2]
     return ErrorCounts(np.array(rows, np.int64).reshape(-1, 4))
+
+
+def _draws(rows: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.int64]:
+    """The sums of N rows drawn from (N, K) with replacement, `draws` times: (draws, K)."""
+    # Equal rows are interchangeable, so drawing N of N utterances is one multinomial draw over
+    # the distinct rows, however large the corpus.
+    distinct, times = np.unique(rows, axis=0, return_counts=True)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        rng.multinomial(len(rows), times / len(rows), size=min(DRAWN_AT_ONCE, draws - at))
+        for at in range(0, draws, DRAWN_AT_ONCE)
+    ]
+    return np.concatenate([each @ distinct for each in drawn])
 
 
 def _pairs(references: Sequence[str], hypotheses: Sequence[str]) -> Iterable[tuple[str, str]]:
