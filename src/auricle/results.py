@@ -14,6 +14,7 @@ LINE_LETTERS = 42  # the longest line of a subtitle, by broadcasters' custom
 CUE_LINES = 2
 CUE_LONGEST_S = 7.0
 CUE_SHORTEST_MS = 1000  # a shorter cue stays longer, if the next one leaves it the time
+SHORTEST_INTERVAL_S = 1e-3  # of a TextGrid
 _VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -191,12 +192,69 @@ def verbose_json(transcript: Transcript) -> dict[str, Any]:
     return answer
 
 
+def to_textgrid(transcript: Transcript) -> str:
+    """A TextGrid of Praat's, long form: one tier of segments and one of words.
+
+    Intervals cover the whole recording, silence as empty ones. One that begins before the last one
+    ended begins with its end, and none is shorter than a millisecond.
+    """
+    tiers = {
+        "segments": _gapless((each.text, each.start_s, each.end_s) for each in transcript.segments),
+        "words": _gapless((each.text, each.start_s, each.end_s) for each in transcript.words),
+    }
+    end_s = max([transcript.duration_s, *(tier[-1][2] for tier in tiers.values() if tier)])
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    lines += ["xmin = 0", f"xmax = {end_s:.6f}", "tiers? <exists>", "size = 2", "item []:"]
+    for number, (name, intervals) in enumerate(tiers.items(), 1):
+        begin_s = intervals[-1][2] if intervals else 0.0
+        if end_s > begin_s:
+            intervals.append(("", begin_s, end_s))
+        lines += [
+            f"    item [{number}]:",
+            '        class = "IntervalTier"',
+            f'        name = "{name}"',
+            "        xmin = 0",
+            f"        xmax = {end_s:.6f}",
+            f"        intervals: size = {len(intervals)}",
+        ]
+        for at, (text, begin, end) in enumerate(intervals, 1):
+            quoted = text.replace('"', '""')
+            lines += [
+                f"        intervals [{at}]:",
+                f"            xmin = {begin:.6f}",
+                f"            xmax = {end:.6f}",
+                f'            text = "{quoted}"',
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def to_ctm(transcript: Transcript, name: str = "recording") -> str:
+    """NIST's CTM: recording, channel, start and length in seconds, word, confidence, by line.
+
+    Fields have no spaces: those of the name become `_`, and a word of several is several lines.
+    """
+    recording = "_".join(name.split()) or "recording"
+    words = (part for segment in transcript.segments for part in _spans(segment))
+    return "".join(
+        f"{recording} 1 {word.start_s:.3f} {max(0.0, word.end_s - word.start_s):.3f} {word.text}"
+        f" {word.confidence:.3f}\n"
+        for word in words
+    )
+
+
 FORMATS: dict[str, Callable[[Transcript], str]] = {
     "txt": to_txt,
     "srt": to_srt,
     "vtt": to_vtt,
     "json": to_json,
+    "textgrid": to_textgrid,
+    "ctm": to_ctm,
 }
+
+
+def written(transcript: Transcript, style: str, name: str) -> str:
+    """A transcript in one of `FORMATS`; some carry the recording's name in every line."""
+    return to_ctm(transcript, name) if style == "ctm" else FORMATS[style](transcript)
 
 
 class _Cue(NamedTuple):
@@ -242,15 +300,43 @@ def _groups(segment: Segment) -> Iterator[list[_Timed]]:
 
 def _timed(segment: Segment) -> Iterator[_Timed]:
     """Words no longer than a line. Time within an untimed text or a cut word goes by letters."""
-    spans = segment.words or (Word(segment.text, segment.start_s, segment.end_s, 1.0),)
-    for span in spans:
+    for span in segment.words or _untimed(segment):
         parts = [part for word in span.text.split() for part in _lines(word)]
-        letters, done = sum(map(len, parts)), 0
-        for part in parts:
-            per_letter_s = (span.end_s - span.start_s) / letters
-            start_s = span.start_s + done * per_letter_s
-            done += len(part)
-            yield _Timed(part, start_s, span.start_s + done * per_letter_s)
+        yield from (_Timed(word.text, word.start_s, word.end_s) for word in _shared(span, parts))
+
+
+def _spans(segment: Segment) -> Iterator[Word]:
+    """The words of a segment, none with a space in it."""
+    for span in segment.words or _untimed(segment):
+        yield from _shared(span, span.text.split())
+
+
+def _untimed(segment: Segment) -> tuple[Word]:
+    sure = 1.0 if segment.confidence is None else segment.confidence
+    return (Word(segment.text, segment.start_s, segment.end_s, sure),)
+
+
+def _shared(span: Word, parts: Sequence[str]) -> Iterator[Word]:
+    """The parts of a word, its time shared out among them by their letters."""
+    letters, done = sum(map(len, parts)), 0
+    for part in parts:
+        per_letter_s = (span.end_s - span.start_s) / letters
+        start_s = span.start_s + done * per_letter_s
+        done += len(part)
+        yield Word(part, start_s, span.start_s + done * per_letter_s, span.confidence)
+
+
+def _gapless(spans: Iterable[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Spans from 0 on with empty ones between them."""
+    intervals: list[tuple[str, float, float]] = []
+    at_s = 0.0
+    for text, begin_s, stop_s in spans:
+        if begin_s - at_s >= SHORTEST_INTERVAL_S:
+            intervals.append(("", at_s, begin_s))
+            at_s = begin_s
+        intervals.append((text, at_s, max(stop_s, at_s + SHORTEST_INTERVAL_S)))
+        at_s = intervals[-1][2]
+    return intervals
 
 
 def _text(words: Iterable[Word | _Timed]) -> str:
