@@ -75,15 +75,7 @@ def export(
     written = export_bundle(
         bundle, network, about, settings=options, score=score, goal=task.goal, more=more
     )
-    facts = written.card.metrics["export"]
-    output.print(_measured(facts, list(state["scores"]), len(examples)))
-    errors.print(
-        f"written: {bundle}, {bundle.stat().st_size / 1e6:.1f} MB, the graph in {facts['chosen']} "
-        f"({facts['reason'].partition(': ')[2]}). "
-        f"Graph and model differ by {facts['gate']['difference']:.1e} at most.",
-        markup=False,
-        soft_wrap=True,
-    )
+    _say(written, bundle, state["scores"], len(examples))
     if deaf(state["scores"], task.goal):
         errors.print(
             "warning: on the validation clips next to no word comes out right: this model is not "
@@ -91,6 +83,19 @@ def export(
             markup=False,
             soft_wrap=True,
         )
+
+
+def _say(written: Bundle, path: Path, scores: dict[str, float], clips: int) -> None:
+    """What was measured, which precision was chosen and why."""
+    facts = written.card.metrics["export"]
+    output.print(_measured(facts, list(scores), clips))
+    errors.print(
+        f"written: {path}, {path.stat().st_size / 1e6:.1f} MB, the graph in {facts['chosen']} "
+        f"({facts['reason'].partition(': ')[2]}). "
+        f"Graph and model differ by {facts['gate']['difference']:.1e} at most.",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _measured(facts: dict[str, Any], metrics: list[str], clips: int) -> Table:
