@@ -380,6 +380,44 @@ def test_kill_9_in_the_middle_of_an_epoch_changes_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_ends(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    words = ("budget.steps=100000", "loop.checkpoint_minutes=1000")
+    process = subprocess.Popen(
+        [sys.executable, *command(corpus(tmp_path, 60), tmp_path / "run", *words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and steps_logged(tmp_path / "run") < 4:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, told = process.communicate()
+    assert process.returncode == status, told
+    _, state = read_checkpoint(tmp_path / "run" / "last.safetensors")
+    steps = state["counters"]["step"]
+    assert 4 <= steps == steps_logged(tmp_path / "run")
+    last = f"stopped at update {steps}, saved; the same command goes on"
+    assert told.splitlines()[-1] == last
+    assert "Traceback" not in told
+
+
+@pytest.mark.slow
+def test_a_signal_before_the_training_is_one_line(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, *command(corpus(tmp_path, 4), tmp_path / "run", "budget.steps=9")],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        assert process.stderr.readline().startswith("reading ")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "interrupted\n"
+    assert process.returncode == 130
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_two_processes_equal_one_with_the_same_batches(tmp_path: Path) -> None:
     manifest = corpus(tmp_path, 60)
     words = ("budget.steps=5", "optimizer.rate=1e-3")

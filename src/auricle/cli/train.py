@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from auricle.errors import ConfigError
 from auricle.files import make_folder, write_text
 
 VALID_SHARE = 0.1  # of data that comes without splits
-SMALL_H = 1.0  # of sound: with less, a recognizer that starts from nothing learns few words
+TWICE_S = 1.0  # signals closer than this are one: torchrun repeats what the terminal sent
 
 
 def _list_recipes(name: str | None) -> str | None:
@@ -95,14 +96,18 @@ def _say(text: str) -> None:
 
 @contextmanager
 def _stopping() -> Iterator[list[int]]:
-    """Collects the signals that ask the training to stop; a second one stops it at once."""
+    """Collects the signals that ask the training to stop; a later one stops it at once."""
     signals: list[int] = []
+    first = 0.0
 
     def note(number: int, _: FrameType | None) -> None:
+        nonlocal first
         signals.append(number)
-        if len(signals) > 1:
+        first = first or time.monotonic()
+        if time.monotonic() - first > TWICE_S:
             raise Interrupted
-        if _leads():  # not through the console: it may be in the middle of a line
+        if len(signals) == 1 and _leads():
+            # Not through the console: it may be in the middle of a line.
             os.write(2, b"\nstopping after this update; once more stops without saving\n")
 
     before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -88,7 +88,8 @@ def transcribe(
                 _print(path, result, style, alone=len(places) == 1)
     if output_dir:
         skipped = f", {len(places) - len(paths)} were there" if skip_done else ""
-        errors.print(f"{written} written to {output_dir}{os.sep}{skipped}", markup=False)
+        told = f"{written} written to {output_dir}{os.sep}{skipped}"
+        errors.print(told, markup=False, soft_wrap=True)
     if failed:
         if len(paths) > 1:
             errors.print(f"{failed} of {len(paths)} recordings could not be transcribed")
