@@ -8,9 +8,12 @@ from auricle.metrics import (
     Edit,
     ErrorCounts,
     align,
+    calibration_error,
     cer,
     compare,
     confusions,
+    reliability,
+    right_words,
     score_transcripts,
     score_words,
     wer,
@@ -172,3 +175,23 @@ def test_a_score_groups_by_every_key() -> None:
     assert values["cer"]["reference"] == len("".join(REFERENCES))
     assert values["by"]["speaker"]["b"]["rate"] == 0.5
     assert score_transcripts(["a"], ["a"]).to_dict()["wer"]["interval"] is None
+
+
+def test_words_are_right_where_they_are_aligned_with_their_equals() -> None:
+    right = right_words(["the cat sat", "", "a b"], ["the hat cat sat", "oh", ""])
+    assert right.tolist() == [True, False, True, True, False]
+
+
+def test_a_reliability_picture_and_its_error() -> None:
+    confidence = [0.05, 0.15, 0.11, 0.99, 1.0, 0.93, 0.97]
+    right = [False, True, False, True, True, False, True]
+    low, next_, high = reliability(confidence, right)
+    assert low == (0.0, 0.1, 1, pytest.approx(0.05), 0.0)
+    assert next_ == (0.1, 0.2, 2, pytest.approx(0.13), 0.5)
+    assert high == (0.9, 1.0, 4, pytest.approx(0.9725), 0.75)
+    wanted = (1 * 0.05 + 2 * 0.37 + 4 * 0.2225) / 7
+    assert calibration_error([low, next_, high]) == pytest.approx(wanted)
+    assert reliability([], []) == []
+    assert calibration_error([]) == 0.0
+    with pytest.raises(DataError, match="2 confidences for 1 words"):
+        reliability([0.1, 0.2], [True])

@@ -18,6 +18,7 @@ others known, it told right words of other speakers from wrong ones no better, a
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,7 @@ FEATURES = ("sound", "weakest", "utterance", "language", "unigram", "unknown", "
 RIDGE = (
     1.0  # strength of the penalty on weights, in words; keeps a short validation set from 0 and 1
 )
+LEAST = -100.0  # log probability that a language model may give: some say -inf
 STEPS = 50  # Newton's; some ten are enough
 
 Floats = NDArray[np.float64]
@@ -39,7 +41,7 @@ Floats = NDArray[np.float64]
 class Calibration(Settings):
     """The regression: weights of `FEATURES`."""
 
-    weights: dict[str, float]
+    weights: dict[str, Annotated[float, Field(ge=-1e6, le=1e6)]]
     bias: float = Field(ge=-1e6, le=1e6)
 
     @field_validator("weights")
@@ -123,7 +125,7 @@ def _language(utterances: Sequence[Sequence[Spelt]], lm: LanguageModel) -> Float
         at = starts[order[:reading]] + place
         in_context[at], states = lm.advance(states[:reading], ids[at])
     alone, _ = lm.advance(np.full(len(ids), lm.empty, np.int64), ids)
-    return np.column_stack([in_context, alone, ids == UNKNOWN])
+    return np.maximum(np.column_stack([in_context, alone, ids == UNKNOWN]), LEAST)
 
 
 def _logistic(values: Floats) -> Floats:
