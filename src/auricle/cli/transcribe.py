@@ -21,7 +21,8 @@ from auricle.results import FORMATS, Transcript, verbose_json
 from auricle.runtime import BATCH, Recognizer
 
 Style = Annotated[
-    Literal["txt", "json", "srt", "vtt"], typer.Option("--format", help="How to write it.")
+    Literal["txt", "json", "srt", "vtt", "textgrid", "ctm"],
+    typer.Option("--format", help="How to write it."),
 ]
 Folder = Annotated[
     Path | None, typer.Option("--output", help="A folder: one file per recording goes there.")
@@ -57,26 +58,21 @@ def transcribe(
     places = _found(files)
     targets = _targets(places, output_dir, style)
     paths = [p for p in places if not (skip_done and p in targets and targets[p].exists())]
-    if output_dir is None and len(paths) > 1 and style in ("srt", "vtt"):
+    if output_dir is None and len(paths) > 1 and style not in ("txt", "json"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
     recognizer = Recognizer.load(model, threads=threads, lm=decoding.model())
     if output_dir:
         make_folder(output_dir)
     failed = written = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as bar:
-        task = bar.add_task("transcribing", total=_total_s(paths) or None, done="")
+    with _hearing(paths) as bar:
         stream = recognizer.transcribe_many(
-            paths, batch=batch, progress=partial(bar.advance, task), **decoding.of(recognizer)
+            paths,
+            batch=batch,
+            progress=partial(bar.advance, bar.task_ids[0]),
+            **decoding.of(recognizer),
         )
         for number, (path, (_, result)) in enumerate(zip(paths, stream, strict=True), 1):
-            bar.update(task, done=f"{number} of {len(paths)}")
+            bar.update(bar.task_ids[0], done=f"{number} of {len(paths)}")
             if isinstance(result, AuricleError):
                 failed += 1
                 bar.console.print(f"[bold red]error:[/] {_plain(result)}", soft_wrap=True)
@@ -94,6 +90,20 @@ def transcribe(
         if len(paths) > 1:
             errors.print(f"{failed} of {len(paths)} recordings could not be transcribed")
         raise typer.Exit(2)
+
+
+def _hearing(paths: Sequence[Path]) -> Progress:
+    """A progress bar by seconds of sound."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
+    bar = Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
+    bar.add_task("transcribing", total=_total_s(paths) or None, done="")
+    return bar
 
 
 def _found(words: Sequence[str]) -> dict[Path, Path]:
