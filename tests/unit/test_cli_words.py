@@ -1,6 +1,7 @@
 """The options of decoding, export with words and tune, as people type them."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -73,7 +74,8 @@ def test_transcribe_decodes_as_the_bundle_says_or_as_asked(auricle: Terminal) ->
     assert auricle("transcribe cab.wav --model plain.auricle --hotwords cab,deaf") == "cab\n"
     Path("names.txt").write_text("cab\n\ndeaf\n")
     assert auricle("transcribe cab.wav --model plain.auricle --hotwords names.txt") == "cab\n"
-    assert auricle("transcribe cab.wav --model words.auricle --nbest 2") == "cab\n1.000\tcab\n"
+    only = auricle("transcribe cab.wav --model words.auricle --nbest 2")  # its beam is narrow
+    assert re.fullmatch(r"cab\n0\.\d{3}\tcab\n", only)
     words = "transcribe cab.wav --model words.auricle --nbest 2 --beam 20"
     text, *others = auricle(words).splitlines()
     assert text == "cab"
