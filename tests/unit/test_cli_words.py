@@ -76,7 +76,7 @@ def test_transcribe_decodes_as_the_bundle_says_or_as_asked(auricle: Terminal) ->
     assert auricle("transcribe cab.wav --model plain.auricle --hotwords names.txt") == "cab\n"
     only = auricle("transcribe cab.wav --model words.auricle --nbest 2")  # its beam is narrow
     assert re.fullmatch(r"cab\n0\.\d{3}  cab\n", only)
-    words = "transcribe cab.wav --model words.auricle --nbest 2 --beam 20"
+    words = "transcribe cab.wav --model words.auricle --nbest 2 --beam 50 --alpha 0.3"
     text, *others = auricle(words).splitlines()
     assert text == "cab"
     assert [line.split()[1] for line in others] == ["cab", "bab"]
