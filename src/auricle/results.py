@@ -112,7 +112,7 @@ class Transcript:
 
 def to_txt(transcript: Transcript) -> str:
     """The text alone, on one line; below it the alternatives, each after its share."""
-    others = (f"{each.share:.3f}\t{each.text}\n" for each in transcript.alternatives)
+    others = (f"{each.share:.3f}  {each.text}\n" for each in transcript.alternatives)
     return "".join((transcript.text + "\n", *others))
 
 

@@ -389,8 +389,9 @@ class Recognizer:
             ConfigError: as `decoder`.
         """
         read = self.decoder(decode, hotwords).decode_many
+        several = getattr(decode or self.decode, "nbest", 1) > 1
         return (
-            (heard.source, heard.error or self._transcript(heard))
+            (heard.source, heard.error or self._transcript(heard, several=several))
             for heard in self.engine.answer_many(sources, read, batch=batch, progress=progress)
         )
 
@@ -409,7 +410,7 @@ class Recognizer:
             calibration=calibration,
         )
 
-    def _transcript(self, heard: Heard[list[Reading]]) -> Transcript:
+    def _transcript(self, heard: Heard[list[Reading]], *, several: bool) -> Transcript:
         words = (
             replace(
                 word,
@@ -419,7 +420,6 @@ class Recognizer:
             for part in heard.parts
             for word in part.value[0].words
         )
-        several = any(len(part.value) > 1 for part in heard.parts)
         alternatives = (
             Alternative(part.start_s, part.end_s, reading.text, reading.share)
             for part in heard.parts

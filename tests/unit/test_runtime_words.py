@@ -118,6 +118,27 @@ def test_an_answer_does_not_depend_on_its_neighbours(recognizer: Recognizer) -> 
     assert [answer for _, answer in recognizer.transcribe_many(clips * 5)] == alone * 5
 
 
+@pytest.mark.parametrize("chunk", [1, 10])
+def test_chunks_of_the_graphs_output_are_heard_as_the_whole(
+    recognizer: Recognizer, chunk: int
+) -> None:
+    clip = doubtful("ab fed")
+    whole = recognizer.transcribe(clip)
+    (heard,) = recognizer.engine.answer_many([clip], list)
+    eager = recognizer.decode.model_copy(update={"hotword": 12.0})
+    for hotwords in ((), ("bab",)):
+        listening = recognizer.decoder(eager, hotwords).start()
+        log_probs = heard.parts[0].value
+        for at in range(0, len(log_probs), chunk):
+            listening = listening.step(log_probs[at : at + chunk])
+        found = listening.readings()[0].words
+        wanted = recognizer.transcribe(clip, hotwords=hotwords, decode=eager).words
+        assert [(w.text, w.start_s, w.end_s) for w in found] == [
+            (w.text, w.start_s, w.end_s) for w in wanted
+        ]
+    assert (wanted[0].text, whole.words[0].text) == ("bab", "cab")
+
+
 def test_threads_with_hotwords_of_their_own(recognizer: Recognizer) -> None:
     heard: dict[str, set[str]] = {}
 

@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, TypedDict, get_type_hints
@@ -136,12 +137,18 @@ def read_hotwords(text: str) -> tuple[str, ...]:
         DataError: for a file that is no text.
     """
     path = Path(text)
-    try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else text
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the hotwords ({error})") from None
+    with suppress(OSError):  # too long for a name: words
+        if path.is_file():
+            text = _read(path)
     phrases = (phrase.strip() for line in text.splitlines() for phrase in line.split(","))
     found = tuple(phrase for phrase in phrases if phrase)
     if not found:
         raise ConfigError(f"--hotwords {text[:40]!r}: there is no word in it")
     return found
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read the hotwords ({error})") from None

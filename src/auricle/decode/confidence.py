@@ -125,8 +125,8 @@ def _language(utterances: Sequence[Sequence[Spelt]], lm: LanguageModel) -> Float
         at = starts[order[:reading]] + place
         in_context[at], states = lm.advance(states[:reading], ids[at])
     alone, _ = lm.advance(np.full(len(ids), lm.empty, np.int64), ids)
-    features: Floats = np.maximum(np.column_stack([in_context, alone, ids == UNKNOWN]), LEAST)
-    return features
+    known: Floats = np.maximum(np.column_stack([in_context, alone, ids == UNKNOWN]), LEAST)
+    return known
 
 
 def _logistic(values: Floats) -> Floats:
