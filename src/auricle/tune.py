@@ -160,13 +160,17 @@ def tune(
 def knobs(recognizer: Recognizer, settings: BeamSettings) -> tuple[Knob, ...]:
     """What there is to tune: weights with a language model, penalties where words may be unknown.
 
+    In a closed vocabulary, unknown are those of its words that the language model does not have.
+
     Raises:
         ConfigError: when it is nothing.
     """
     lm, lexicon = recognizer.lm, recognizer.lexicon
     closed = settings.closed or (settings.closed is None and lexicon is not None and lexicon.closed)
     open_ = (lm is not None or lexicon is not None) and not closed
-    found = (WEIGHTS if lm is not None else ()) + (OPENNESS if open_ else ())
+    strange = lm is not None and lexicon is not None and not lm.word_ids(lexicon.words).all()
+    found: tuple[Knob, ...] = WEIGHTS if lm is not None else ()
+    found += OPENNESS if open_ else OPENNESS[:1] if strange else ()
     if not found:
         raise ConfigError(
             f"{recognizer.engine.bundle.path}: there is nothing to tune without a language model:"

@@ -10,6 +10,7 @@ import pytest
 from auricle import BeamSettings, ConfigError, GreedySettings, ModelError
 from auricle.bundle import LEXICON, LM
 from auricle.decode import BeamDecoder
+from auricle.decode.confidence import FEATURES
 from auricle.results import Transcript
 from auricle.runtime import Recognizer
 from tones import DOUBT_S, GAP_S, RATE_HZ, SYMBOLS, TONE_S, sound, unigrams, write
@@ -152,6 +153,23 @@ def test_threads_with_hotwords_of_their_own(recognizer: Recognizer) -> None:
     for thread in threads:
         thread.join()
     assert heard == {"bed": {"bed"}, "ced": {"ced"}}
+
+
+def test_confidence_is_calibrated_for_the_way_of_decoding(tmp_path: Path) -> None:
+    even = {"weights": dict.fromkeys(FEATURES, 0.0), "bias": 0.0}
+    bundle = write(
+        tmp_path / "m",
+        more={LM: MODEL.to_bytes()},
+        decode=BeamSettings(alpha=1.0).to_dict(),
+        confidence={"beam": even},
+    )
+    recognizer = Recognizer.load(bundle, threads=1)
+    assert [word.confidence for word in recognizer.transcribe(doubtful()).words] == [0.5]
+    greedy = recognizer.transcribe(doubtful(), decode=GreedySettings())
+    assert greedy.words[0].confidence > 0.6
+    # What was fitted to one language model says nothing beside another.
+    other = Recognizer.load(bundle, threads=1, lm=unigrams({"cab": -1.0}))
+    assert other.transcribe(doubtful()).words[0].confidence > 0.6
 
 
 PHONES = {"unit": "phoneme", "symbols": [*SYMBOLS[:2], *"ABCDEF"]}

@@ -72,6 +72,10 @@ def test_there_is_something_to_tune(tmp_path: Path) -> None:
     assert knobs(words, BeamSettings(closed=False)) == OPENNESS
     with pytest.raises(ConfigError, match="nothing to tune"):
         knobs(words, BeamSettings())
+    for lexicon, wanted in ((b"cab\nfed\n", WEIGHTS), (b"cab\nbed\n", (*WEIGHTS, OPENNESS[0]))):
+        both = {LM: MODEL.to_bytes(), LEXICON: lexicon}
+        recognizer = Recognizer.load(write(tmp_path / "d", more=both).path)
+        assert knobs(recognizer, BeamSettings()) == wanted
 
 
 def clips(count: int) -> tuple[list[tuple[np.ndarray, int]], list[str]]:
