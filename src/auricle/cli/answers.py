@@ -36,7 +36,7 @@ def recognise(
     """Every example through the runtime; the first that cannot be read stops it."""
     pairs: Pairs = []
     rate_hz = recognizer.engine.rate_hz
-    stream = recognizer.transcribe_many(_sources(examples, rate_hz))
+    stream = recognizer.transcribe_many(sources_of(examples, rate_hz))
     for example, (_, result) in zip(examples, stream, strict=True):
         if isinstance(result, AuricleError):
             raise result
@@ -46,7 +46,7 @@ def recognise(
     return pairs
 
 
-def _sources(examples: Sequence[Example], rate_hz: int) -> Iterator[Source]:
+def sources_of(examples: Sequence[Example], rate_hz: int) -> Iterator[Source]:
     """Whole files by name, stretches of files as samples."""
     for example in examples:
         if not example.start_s and audio.inspect(example.audio).duration_s < example.duration_s + 1:

@@ -12,7 +12,7 @@ from auricle import audio
 from auricle.cli.display import errors, output
 from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import make_folder, write_text
-from auricle.results import FORMATS, Transcript
+from auricle.results import Transcript, written
 from auricle.runtime import BATCH, Recognizer
 
 
@@ -20,7 +20,8 @@ def transcribe(
     files: Annotated[list[str], typer.Argument(help="Recordings, folders or globs.")],
     model: Annotated[str, typer.Option(help="A bundle, or a shipped model's name.")] = "english",
     style: Annotated[
-        Literal["txt", "json", "srt", "vtt"], typer.Option("--format", help="How to write it.")
+        Literal["txt", "json", "srt", "vtt", "textgrid", "ctm"],
+        typer.Option("--format", help="How to write it."),
     ] = "txt",
     output_dir: Annotated[
         Path | None, typer.Option("--output", help="A folder: one file per recording goes there.")
@@ -43,7 +44,7 @@ def transcribe(
     targets = _targets(paths, output_dir, style)
     if skip_done:
         paths = [path for path in paths if path not in targets or not targets[path].exists()]
-    if output_dir is None and len(paths) > 1 and style in ("srt", "vtt"):
+    if output_dir is None and len(paths) > 1 and style in ("srt", "vtt", "textgrid"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
     recognizer = Recognizer.load(model, threads=threads)
     if output_dir:
@@ -67,7 +68,7 @@ def transcribe(
                 failed += 1
                 bar.console.print(f"[bold red]error:[/] {_plain(result)}", soft_wrap=True)
             elif path in targets:
-                write_text(targets[path], _written(result, style))
+                write_text(targets[path], _written(path, result, style))
             else:
                 _print(path, result, style, alone=len(paths) == 1)
     if failed:
@@ -123,13 +124,13 @@ def _total_s(paths: Sequence[Path]) -> float:
     return total
 
 
-def _written(result: Transcript, style: str) -> str:
-    return FORMATS[style](result).rstrip("\n") + "\n"
+def _written(path: Path, result: Transcript, style: str) -> str:
+    return written(result, style, path.stem).rstrip("\n") + "\n"
 
 
 def _print(path: Path, result: Transcript, style: str, *, alone: bool) -> None:
-    text = _written(result, style)
-    if not alone:
+    text = _written(path, result, style)
+    if not alone and style != "ctm":  # whose lines carry the name
         text = f"{path}: {text}"
     output.print(text, markup=False, end="")
 
