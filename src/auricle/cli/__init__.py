@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from auricle.cli import data, evaluate, lexicon, lm, model, train, transcribe, tune
+from auricle.cli import align, data, evaluate, lexicon, lm, model, train, transcribe, tune
 from auricle.cli.display import errors
 from auricle.cli.signals import Interrupted, interrupt
 from auricle.errors import AuricleError
@@ -33,6 +33,9 @@ Recordings in, answers out: train small on your own data, prove it, export it, s
 
 app.command("transcribe", rich_help_panel="Use", short_help="Recordings in, text out.")(
     transcribe.transcribe
+)
+app.command("align", rich_help_panel="Use", short_help="When each word of a text was said.")(
+    align.align
 )
 app.command("info", rich_help_panel="Use", short_help="Say what a model or a recording is.")(
     model.info
