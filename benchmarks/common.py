@@ -59,6 +59,44 @@ def some(examples: Sequence[Any], seconds: float, seed: int = 0) -> list[Any]:
     return chosen
 
 
+def posteriors(recognizer: Any, data: Path, cache: Path | None) -> tuple[list[str], list[Any]]:
+    """References, and the log probabilities of the pieces of each recording.
+
+    They are kept in the folder `cache`, if there is one, by model and manifest.
+    """
+    import hashlib
+
+    import numpy as np
+
+    from auricle.cli.answers import sources_of
+    from auricle.text import normalise
+    from auricle.tune import listen
+
+    examples = examples_of(data)
+    references = [normalise(each.text or "", recognizer.normaliser) for each in examples]
+    graph = recognizer.engine.bundle.card.members["model.onnx"].sha256
+    key = hashlib.sha256(graph.encode() + data.read_bytes()).hexdigest()[:16]
+    kept = cache / f"{data.stem}-{key}.npz" if cache else None
+    if kept and kept.exists():
+        with np.load(kept) as arrays:
+            named = {tuple(map(int, name.split("_"))): arrays[name] for name in arrays.files}
+        owners = range(len(examples))
+        return references, [[a for (o, _), a in sorted(named.items()) if o == n] for n in owners]
+    note(f"listening to {data.name}")
+    pieces = listen(recognizer, sources_of(examples, recognizer.engine.rate_hz), len(examples))
+    if kept:
+        named = {f"{o}_{n}": a for o, each in enumerate(pieces) for n, a in enumerate(each)}
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(kept, **named)
+    return references, list(pieces)
+
+
+def percent(counts: Any) -> str:
+    """An error rate with its 95 % interval."""
+    interval = counts.interval()
+    return f"{counts.rate:7.2%}  ({interval.low:.2%} to {interval.high:.2%})"
+
+
 def median(values: Sequence[float]) -> float:
     ranked = sorted(values)
     middle = len(ranked) // 2

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
 
 if TYPE_CHECKING:
-    from auricle.results import Segment, Transcript, Word
+    from auricle.decode import BeamSettings, GreedySettings
+    from auricle.results import Alternative, Segment, Transcript, Word
     from auricle.runtime import Recognizer, load
 
     __version__: str
 __all__ = [
+    "Alternative",
     "AuricleError",
+    "BeamSettings",
     "ConfigError",
     "DataError",
+    "GreedySettings",
     "ModelError",
     "Recognizer",
     "Segment",
@@ -31,6 +35,9 @@ __all__ = [
 # Imported when first asked for: numpy and its friends cost more than the rest of `import auricle`,
 # and what finds the version costs more than that rest.
 _LAZY = {
+    "Alternative": "auricle.results",
+    "BeamSettings": "auricle.decode",
+    "GreedySettings": "auricle.decode",
     "Recognizer": "auricle.runtime",
     "Segment": "auricle.results",
     "Transcript": "auricle.results",

@@ -175,7 +175,8 @@ def _explain(cls: type[Settings], error: ValidationError) -> str:
     """One line for the first problem pydantic found, with the nearest known key."""
     first = error.errors()[0]
     where = tuple(str(part) for part in first["loc"])
-    key = ".".join(part for part in where if part not in _union_tags(cls))
+    tags = _union_tags(cls)  # the last part is the key itself, even if a kind is called so too
+    key = ".".join(part for part in (*(p for p in where[:-1] if p not in tags), *where[-1:]))
     if first["type"] == "extra_forbidden":
         known = sorted(_keys(cls))
         same_name = [name for name in known if name.rpartition(".")[2] == where[-1]]

@@ -102,6 +102,7 @@ def export_bundle(
     settings: ExportSettings | None = None,
     score: Score | None = None,
     goal: Goal = ("wer", "min"),
+    more: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write `model` as the bundle `path`, or say why not.
 
@@ -110,6 +111,7 @@ def export_bundle(
         card: all that is known before the export; precision, metrics and description are added to.
         score: scores a bundle on real clips; without it, no int8 graph can be chosen.
         goal: the score that decides, and where it is better.
+        more: members beside graph and weights, that are there when the bundle is scored.
 
     Raises:
         ModelError: the graph answers differently, or int8 was asked for and is worse.
@@ -119,7 +121,7 @@ def export_bundle(
     if settings.precision == "int8" and score is None:
         raise ConfigError("precision = int8 is judged on validation clips: give some, or use fp32")
     model = copy.deepcopy(model).cpu().float().eval()
-    weights = _weights(model, settings.weights)
+    weights, more = _weights(model, settings.weights), more or {}
     front_end = FrontEnd(FeatureSettings.parse(card.features, "features"))
     with tempfile.TemporaryDirectory() as folder:
         exact, small = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
@@ -133,7 +135,8 @@ def export_bundle(
         candidates = {}
         for precision, graph in graphs.items():
             trial = card.model_copy(update={"precision": precision})
-            bundle = write_bundle(Path(folder, f"{precision}.auricle"), trial, {GRAPH: graph})
+            members = {GRAPH: graph, **more}
+            bundle = write_bundle(Path(folder, f"{precision}.auricle"), trial, members)
             scores = dict(score(bundle)) if score else {}
             candidates[precision] = Candidate(precision, graph, scores, speeds[precision])
     chosen, reason = choose(candidates, settings, goal)
@@ -146,7 +149,7 @@ def export_bundle(
         "metrics": {**card.metrics, "export": export},
         "description": description,
     }
-    members = {GRAPH: candidates[chosen].graph, **weights}
+    members = {GRAPH: candidates[chosen].graph, **weights, **more}
     write_bundle(path, card.model_copy(update=updates), members)
     return Bundle.read(path)
 

@@ -2,13 +2,23 @@ import html
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from auricle.errors import DataError
-from auricle.results import FORMATS, Segment, Transcript, Word, to_srt, to_vtt, verbose_json
+from auricle.results import (
+    FORMATS,
+    Alternative,
+    Segment,
+    Transcript,
+    Word,
+    to_srt,
+    to_vtt,
+    verbose_json,
+)
 
 WORDS = (
     Word("hello", 0.0, 0.4, 0.9),
@@ -84,11 +94,10 @@ def test_verbose_json_has_the_keys_of_openai() -> None:
 
 def test_every_format_writes_text_even_of_silence() -> None:
     silence = Transcript.of([], duration_s=2.0)
-    assert {name: write(silence) for name, write in FORMATS.items() if name != "json"} == {
-        "txt": "\n",
-        "srt": "",
-        "vtt": "WEBVTT\n",
-    }
+    written = {name: write(silence) for name, write in FORMATS.items()}
+    assert json.loads(written.pop("json"))["text"] == ""
+    assert "xmax = 2" in written.pop("textgrid")
+    assert written == {"txt": "\n", "srt": "", "vtt": "WEBVTT\n", "ctm": ""}
     assert json.loads(FORMATS["json"](silence))["language"] == "unknown"
     assert FORMATS["txt"](TRANSCRIPT) == "hello <b> a-->b so & on\n"
 
@@ -182,3 +191,18 @@ def test_an_untimed_text_or_endless_word_is_timed_by_its_letters() -> None:
 def test_cues_are_cut_before_seven_seconds() -> None:
     words = [Word(f"w{number}", float(number), number + 0.5, 0.5) for number in range(12)]
     assert stamps(Segment.of(words)) == ["00.000 --> 06.500", "07.000 --> 11.500"]
+
+
+def test_alternatives_are_shown_where_there_are_some() -> None:
+    plain = Transcript.of([Segment.of([Word("hot", 0.1, 0.5, 0.9)])], 1.0)
+    assert "alternatives" not in verbose_json(plain)
+    ways = (Alternative(0.0, 1.0, "hot", 0.75), Alternative(0.0, 1.0, "hat", 0.2))
+    several = replace(plain, alternatives=ways)
+    assert FORMATS["txt"](several) == "hot\n0.750  hot\n0.200  hat\n"
+    assert verbose_json(several)["alternatives"] == [
+        {"start": 0.0, "end": 1.0, "text": "hot", "share": 0.75},
+        {"start": 0.0, "end": 1.0, "text": "hat", "share": 0.2},
+    ]
+    assert Transcript.from_dict(json.loads(json.dumps(several.to_dict()))) == several
+    old = {key: value for key, value in plain.to_dict().items() if key != "alternatives"}
+    assert Transcript.from_dict(old) == plain

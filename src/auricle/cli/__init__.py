@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from auricle.cli import data, evaluate, lexicon, lm, model, train, transcribe
+from auricle.cli import data, evaluate, lexicon, lm, model, train, transcribe, tune
 from auricle.cli.display import errors
 from auricle.cli.signals import Interrupted, interrupt
 from auricle.errors import AuricleError
@@ -52,6 +52,7 @@ app.command("evaluate", rich_help_panel="Learn", short_help="Score a model on kn
 app.command("export", rich_help_panel="Learn", short_help="Put a trained model into one file.")(
     model.export
 )
+app.command("tune", rich_help_panel="Learn", short_help="Find how a model decodes best.")(tune.tune)
 app.add_typer(lm.app, name="lm", rich_help_panel="Learn", short_help="Language models from text.")
 
 app.add_typer(

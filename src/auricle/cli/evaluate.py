@@ -9,6 +9,7 @@ import typer
 
 from auricle.bundle import find_model
 from auricle.cli.answers import Pairs, answer
+from auricle.cli.decoding import Decoding, with_decoding
 from auricle.cli.display import counting, output, table
 from auricle.cli.extras import need_training
 from auricle.data import Example, read_data
@@ -18,6 +19,7 @@ from auricle.metrics import ErrorCounts, Score, score_transcripts
 from auricle.text import normalise
 
 
+@with_decoding
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder, a bundle, or a shipped model.")],
     data: Annotated[Path, typer.Argument(help="A manifest or a folder with transcripts.")],
@@ -27,12 +29,15 @@ def evaluate(
         Literal["table", "json"], typer.Option("--format", help="Of the figures.")
     ] = "table",
     answers: Annotated[Path | None, typer.Option(help="Write what was heard as JSONL.")] = None,
+    *,
+    decoding: Decoding,
 ) -> None:
     """
     Examples:
     - `auricle evaluate run test.jsonl`
     - `auricle evaluate model.auricle test.jsonl --by speaker`
     - `auricle evaluate english test.jsonl --format json --answers heard.jsonl`
+    - `auricle evaluate english test.jsonl --greedy` (and `--beam 100`, `--lm other.bin`: compare)
 
     Score a model on recordings whose transcripts are known: word and character error rates over
     the whole corpus, with 95 % bootstrap intervals over utterances.
@@ -47,7 +52,7 @@ def evaluate(
         raise ConfigError(_no_split(split, model, data, dataset.splits))
     examples = dataset.splits[split] if split else dataset.examples
     with counting("transcribing") as progress:
-        pairs, normaliser = answer(find_model(model), examples, progress)
+        pairs, normaliser = answer(find_model(model), examples, progress, decoding)
     references = [normalise(example.text or "", normaliser) for example, _ in pairs]
     heard = [normalise(result.text, normaliser) for _, result in pairs]
     keys = {key: [_value(example, key) for example in examples] for key in by or ()}

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.table import Table
 
 from auricle import __version__
 from auricle.bundle import SUFFIX, Bundle, Card, find_model
 from auricle.cli.answers import recognise
+from auricle.cli.decoding import DecodeWords, LanguageModelFile, LexiconFile, with_words
 from auricle.cli.display import counting, deaf, errors, output, table
 from auricle.cli.extras import need_training
 from auricle.config import resolve, to_toml
 from auricle.data import read_data
+from auricle.decode import DecodeSettings
 from auricle.errors import DataError
 from auricle.files import check_folder_of
 
@@ -31,15 +34,21 @@ def export(
         Path | None, typer.Option(help="A model card (Markdown) to put inside.")
     ] = None,
     language: Annotated[str | None, typer.Option(help="What is spoken, e.g. en.")] = None,
+    lm: LanguageModelFile = None,
+    lexicon: LexiconFile = None,
+    decode: DecodeWords = None,
 ) -> None:
     """
     Examples:
     - `auricle export run model.auricle`
+    - `auricle export run model.auricle --lm lm.bin` (then `auricle tune model.auricle valid.jsonl`)
+    - `auricle export run model.auricle --lm lm.bin --decode beam=50 --decode alpha=0.7`
     - `auricle export run model.auricle precision=fp32 weights=none`
     - `auricle export run model.auricle --card CARD.md --language en`
 
     Put a trained model into one file that runs without torch. The graph must answer as the model
     does, and its score on real validation clips is measured in fp32 and int8, or it is not written.
+    With a language model, it decodes by a beam search.
 
     Settings: precision (auto, fp32, int8), weights (fp32, fp16, none), tolerance, int8_loss.
     """
@@ -57,32 +66,16 @@ def export(
     examples = read_data(valid or run / "valid.jsonl").examples
     text = _read(card) if card else _description(run, bundle.stem)
     about = _card(task.card(), state["scores"], language, text)
+    about, more = with_words(about, lm, lexicon, decode)
 
     def score(trial: Bundle) -> dict[str, float]:
         with counting(f"scoring {trial.card.precision}") as progress:
             return task.score(recognise(Recognizer.load(trial), examples, progress))
 
-    written = export_bundle(bundle, network, about, settings=options, score=score, goal=task.goal)
-    facts = written.card.metrics["export"]
-    rows = [
-        [
-            name,
-            *(f"{facts[name][metric]:.2%}" for metric in state["scores"]),
-            f"{facts[name]['times_real_time']:.0f}",
-            f"{facts[name]['graph_bytes'] / 1e6:.1f}",
-        ]
-        for name in ("fp32", "int8")
-        if name in facts
-    ]
-    columns = ["graph", *state["scores"], "x real time", "MB"]
-    output.print(table(columns, rows, f"{len(examples)} validation clips"))
-    errors.print(
-        f"written: {bundle}, {bundle.stat().st_size / 1e6:.1f} MB, the graph in {facts['chosen']} "
-        f"({facts['reason'].partition(': ')[2]}). "
-        f"Graph and model differ by {facts['gate']['difference']:.1e} at most.",
-        markup=False,
-        soft_wrap=True,
+    written = export_bundle(
+        bundle, network, about, settings=options, score=score, goal=task.goal, more=more
     )
+    _say(written, bundle, state["scores"], len(examples))
     if deaf(state["scores"], task.goal):
         errors.print(
             "warning: on the validation clips next to no word comes out right: this model is not "
@@ -90,6 +83,34 @@ def export(
             markup=False,
             soft_wrap=True,
         )
+
+
+def _say(written: Bundle, path: Path, scores: dict[str, float], clips: int) -> None:
+    """What was measured, which precision was chosen and why."""
+    facts = written.card.metrics["export"]
+    output.print(_measured(facts, list(scores), clips))
+    errors.print(
+        f"written: {path}, {path.stat().st_size / 1e6:.1f} MB, the graph in {facts['chosen']} "
+        f"({facts['reason'].partition(': ')[2]}). "
+        f"Graph and model differ by {facts['gate']['difference']:.1e} at most.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _measured(facts: dict[str, Any], metrics: list[str], clips: int) -> Table:
+    """What each graph scored."""
+    rows = [
+        [
+            name,
+            *(f"{facts[name][metric]:.2%}" for metric in metrics),
+            f"{facts[name]['times_real_time']:.0f}",
+            f"{facts[name]['graph_bytes'] / 1e6:.1f}",
+        ]
+        for name in ("fp32", "int8")
+        if name in facts
+    ]
+    return table(["graph", *metrics, "x real time", "MB"], rows, f"{clips} validation clips")
 
 
 def _card(
@@ -105,7 +126,6 @@ def _card(
         settings=task["settings"],
         features=task["settings"]["features"],
         tokenizer=task["tokenizer"],
-        decode={"kind": "greedy"},
         metrics={"valid": scores},
         description=description,
     )
@@ -166,6 +186,7 @@ def _facts(path: Path) -> tuple[dict[str, Any], str]:
             f"task {card.task}, answers with {card.answer}, {card.precision}, "
             f"{card.features.get('sample_rate_hz')} Hz, {len(card.tokenizer.get('symbols', ()))} "
             f"symbols, made by auricle {card.auricle_version}\n{members}\n"
+            f"decoding: {_said(card.decode)}\n"
         )
         return facts, f"{head}\n{card.description}"
     from auricle import audio
@@ -212,3 +233,15 @@ def _facts_of_run(run: Path) -> tuple[dict[str, Any], str]:
     else:
         lines.append("not evaluated yet")
     return state, "\n".join([*lines, "", to_toml(state["settings"])])
+
+
+def _said(decode: DecodeSettings) -> str:
+    """The decoding of a bundle in a few words: what matters most, and what is not as usual."""
+    usual = type(decode)().to_dict()
+    odd = {key for key, value in usual.items() if value != getattr(decode, key)}
+    values = (
+        f"{key} {value}"
+        for key, value in decode.to_dict().items()
+        if key in odd | {"beam", "alpha", "beta"}
+    )
+    return ", ".join([decode.kind, *values])

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,25 +13,33 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from auricle import audio
+from auricle.cli.decoding import Decoding, with_decoding
 from auricle.cli.display import errors, output
 from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import make_folder, write_text
 from auricle.results import FORMATS, Transcript, verbose_json
 from auricle.runtime import BATCH, Recognizer
 
+Style = Annotated[
+    Literal["txt", "json", "srt", "vtt", "textgrid", "ctm"],
+    typer.Option("--format", help="How to write it."),
+]
+Folder = Annotated[
+    Path | None, typer.Option("--output", help="A folder: one file per recording goes there.")
+]
 
+
+@with_decoding
 def transcribe(
     files: Annotated[list[str], typer.Argument(help="Recordings, folders or globs.")],
     model: Annotated[str, typer.Option(help="A bundle, or a shipped model's name.")] = "english",
-    style: Annotated[
-        Literal["txt", "json", "srt", "vtt"], typer.Option("--format", help="How to write it.")
-    ] = "txt",
-    output_dir: Annotated[
-        Path | None, typer.Option("--output", help="A folder: one file per recording goes there.")
-    ] = None,
+    style: Style = "txt",
+    output_dir: Folder = None,
     skip_done: Annotated[bool, typer.Option(help="Leave what --output already holds.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Pieces of sound heard at once.")] = BATCH,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    *,
+    decoding: Decoding,
 ) -> None:
     """
     Examples:
@@ -39,6 +48,7 @@ def transcribe(
     - `auricle transcribe lecture.flac --format json > lecture.json`
     - `auricle transcribe *.wav --format json > all.jsonl` (several: one line each, with its file)
     - `auricle transcribe archive --output texts --skip-done` (goes on where it was stopped)
+    - `auricle transcribe call.wav --hotwords "Siobhan, Llanfair"` (names that are likely here)
 
     Recordings in, text out. Any length, any common format. A recording that cannot be read is
     reported and does not stop the others; the exit status is then 2.
@@ -48,26 +58,21 @@ def transcribe(
     places = _found(files)
     targets = _targets(places, output_dir, style)
     paths = [p for p in places if not (skip_done and p in targets and targets[p].exists())]
-    if output_dir is None and len(paths) > 1 and style in ("srt", "vtt"):
+    if output_dir is None and len(paths) > 1 and style not in ("txt", "json"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
-    recognizer = Recognizer.load(model, threads=threads)
+    recognizer = Recognizer.load(model, threads=threads, lm=decoding.model())
     if output_dir:
         make_folder(output_dir)
     failed = written = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as bar:
-        task = bar.add_task("transcribing", total=_total_s(paths) or None, done="")
+    with _hearing(paths) as bar:
         stream = recognizer.transcribe_many(
-            paths, batch=batch, progress=lambda seconds: bar.advance(task, seconds)
+            paths,
+            batch=batch,
+            progress=partial(bar.advance, bar.task_ids[0]),
+            **decoding.of(recognizer),
         )
         for number, (path, (_, result)) in enumerate(zip(paths, stream, strict=True), 1):
-            bar.update(task, done=f"{number} of {len(paths)}")
+            bar.update(bar.task_ids[0], done=f"{number} of {len(paths)}")
             if isinstance(result, AuricleError):
                 failed += 1
                 bar.console.print(f"[bold red]error:[/] {_plain(result)}", soft_wrap=True)
@@ -85,6 +90,20 @@ def transcribe(
         if len(paths) > 1:
             errors.print(f"{failed} of {len(paths)} recordings could not be transcribed")
         raise typer.Exit(2)
+
+
+def _hearing(paths: Sequence[Path]) -> Progress:
+    """A progress bar by seconds of sound."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
+    bar = Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
+    bar.add_task("transcribing", total=_total_s(paths) or None, done="")
+    return bar
 
 
 def _found(words: Sequence[str]) -> dict[Path, Path]:
