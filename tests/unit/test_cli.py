@@ -1,5 +1,6 @@
 """What the commands say and where they write: each line helps somebody who has stumbled."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -14,7 +15,7 @@ import typer.testing
 
 from auricle.cli import app
 from auricle.cli.display import TrainingDisplay, deaf, output
-from auricle.data import read_data
+from auricle.data import read_data, write_manifest
 from auricle.doctor import DoctorSettings
 from auricle.errors import AuricleError
 from toys import TINY, corpus
@@ -85,6 +86,22 @@ def test_recipes_are_listed_without_data(run: Run) -> None:
     lines = run("train", "--recipe", "list").stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["recipe", "conformer", "conv_lstm", "rnn_mfcc"]
     assert len({re.search(r"\w+ +", line).end() for line in lines}) == 1  # type: ignore[union-attr]
+
+
+def test_letters_of_validation_texts_alone_are_no_reason_to_refuse(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    examples = read_data(folder / "data.jsonl").examples
+    write_manifest(tmp_path / "train.jsonl", examples[:6])
+    odd = dataclasses.replace(examples[6], text="a jay")
+    write_manifest(tmp_path / "valid.jsonl", [odd, *examples[7:]])
+    words = ("train", tmp_path, "--out", tmp_path / "run", *TINY, "budget.steps=1")
+    assert "only in validation texts, so they cannot be learned: j y\n" in run(*words).stderr
+    assert "finished before" in run(*words).stderr  # the same letters, the same training
+    (tmp_path / "lexicon.txt").write_text("a AH\n")
+    lexicon = ("text.unit=phoneme", f"text.lexicon={tmp_path / 'lexicon.txt'}")
+    with pytest.raises(AuricleError, match="no symbol for"):
+        run(*words[:2], "--out", tmp_path / "other", *words[4:], *lexicon)
 
 
 def test_test_data_alone_is_not_trained_on(run: Run, folder: Path, tmp_path: Path) -> None:

@@ -105,14 +105,14 @@ class TrainingDisplay:
         self.resumed_at = record["step"]
         if record["stopped"]:
             return  # it is finished: there is nothing to go on with
-        units = {"minutes": "minutes", "epoch": "epochs", "step": "steps"}
-        done = ", ".join(
-            f"{record[key]:.4g} of {limit:g} {unit if unit != 'steps' else 'updates'}"
-            for key, unit in units.items()
-            if (limit := self._budget[unit]) is not None
-        )
+        done = {
+            "minutes": f"{record['minutes']:.1f} of {{:g}} minutes",
+            "epochs": f"{record['epoch']} of {{:g}} epochs",
+            "steps": f"{record['step']} of {{:g}} updates",
+        }
+        told = [done[key].format(limit) for key, limit in self._budget.items() if limit]
         was = f" (it had ended: {record['ended']})" if record["ended"] else ""
-        self._line(f"going on from update {record['step']}{was}: {done} are done")
+        self._line(f"going on from update {record['step']}{was}: {', '.join(told)} are done")
 
     def step(self, record: Mapping[str, Any]) -> None:
         """Told by `fit` of every update."""

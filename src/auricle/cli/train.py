@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,6 +18,7 @@ from auricle.config import Settings, find_recipe, known_recipes, resolve, to_tom
 from auricle.data import Example, read_data, split_by_speaker, split_unit
 from auricle.errors import ConfigError
 from auricle.files import make_folder, write_text
+from auricle.text import normalise
 
 VALID_SHARE = 0.1  # of data that comes without splits
 TWICE_S = 1.0  # signals closer than this are one: torchrun repeats what the terminal sent
@@ -72,7 +73,7 @@ def train(
     if show:
         output.print(to_toml(config.to_dict()), markup=False, end="")
         return
-    learner = kind.learn(config, parts["train"])
+    learner = _learner(kind, config, parts)
     _refuse_what_would_fail(parts, learner, out)
     from auricle.train import fit
 
@@ -172,6 +173,25 @@ def _settings(
         f"budget {', '.join(f'{v:g} {k}' for k, v in budget.items()) or 'none'}"
     )
     return config
+
+
+def _learner(kind: Any, config: Settings, parts: Mapping[str, Sequence[Example]]) -> Any:
+    """The task for this data; letters that only the validation texts have become symbols too.
+
+    Of a dozen recordings, those set aside may well hold the only j: nobody could mend that.
+    """
+    learner = kind.learn(config, parts["train"])
+    how = learner.config.text.normaliser
+    texts = [normalise(example.text or "", how) for example in parts["valid"]]
+    unknown = set().union(*map(learner.tokenizer.unknown, texts))
+    if not unknown:
+        return learner
+    new = [e for e, text in zip(parts["valid"], texts, strict=True) if unknown & set(text)]
+    wider = kind.learn(config, [*parts["train"], *new])
+    if any(wider.tokenizer.unknown(text) for text in texts):
+        return learner  # words without a pronunciation, say: for the doctor to refuse
+    _say(f"only in validation texts, so they cannot be learned: {' '.join(sorted(unknown))}")
+    return wider
 
 
 def _refuse_what_would_fail(parts: dict[str, tuple[Example, ...]], learner: Any, out: Path) -> None:
