@@ -77,6 +77,7 @@ class Card(Settings):
     settings: dict[str, Any] = Field({})  # the whole resolved configuration of the training
     features: dict[str, Any]  # FeatureSettings
     tokenizer: dict[str, Any] = Field({})  # self-contained
+    labels: dict[str, Any] = Field({})  # self-contained
     decode: dict[str, Any] = Field({})  # decoding defaults
     metrics: dict[str, Any] = Field({})
     description: str = ""  # the model card, Markdown

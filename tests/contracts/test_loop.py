@@ -106,6 +106,9 @@ class TwoNetworks:
     def score(self, pairs: Sequence[tuple[Example, float]]) -> dict[str, float]:
         return {"distance": float(np.mean([value for _, value in pairs]))}
 
+    def choose(self, pairs: Sequence[tuple[Example, float]]) -> dict[str, Any]:
+        return {"seen": len(pairs)}
+
     def show(self, example: Example, result: float) -> dict[str, str]:
         return {"reference": example.id, "hypothesis": str(result)}
 
@@ -220,7 +223,8 @@ def test_early_stop_and_best_weights(tmp_path: Path) -> None:
     outcome = fit(Worsening(config), data, data, tmp_path)
     assert (outcome.steps, outcome.best) == (25, {"distance": 1.0})
     assert "no better score in 3 evaluations" in outcome.reason
-    assert read_checkpoint(tmp_path / "best.safetensors")[1]["step"] == 10
+    state = read_checkpoint(tmp_path / "best.safetensors")[1]
+    assert (state["step"], state["chosen"]) == (10, {"seen": len(data)})
 
 
 def command(manifest: Path, out: Path, *words: str) -> list[str]:

@@ -91,8 +91,9 @@ def _card(
         language=language,
         settings=task["settings"],
         features=task["settings"]["features"],
-        tokenizer=task["tokenizer"],
-        decode={"kind": "greedy"},
+        tokenizer=task.get("tokenizer", {}),
+        labels=task.get("labels", {}),
+        decode=task.get("decode", {"kind": "greedy"}),
         metrics={"valid": scores},
         description=description,
     )

@@ -8,7 +8,7 @@ import typer
 
 from auricle.cli.display import TrainingDisplay, counting, errors
 from auricle.config import Settings, resolve, to_toml
-from auricle.data import Example, read_data, split_by_speaker, split_unit
+from auricle.data import Example, What, read_data, split_by_speaker, split_unit
 from auricle.errors import ConfigError
 from auricle.files import make_folder, write_text
 
@@ -37,12 +37,13 @@ def train(
     from auricle.tasks import task_class
 
     kind = task_class(task)
-    parts = _parts(data, valid)
+    parts = _parts(data, valid, kind.needs)
     config = _settings(kind, parts["train"], recipe, settings or ())
     if show:
         errors.print(to_toml(config.to_dict()), markup=False)
         return
     learner = kind.learn(config, parts["train"])
+    errors.print(learner.about(), markup=False, soft_wrap=True)
     _refuse_what_would_fail(parts, learner, out)
     from auricle.train import fit
 
@@ -58,13 +59,13 @@ def train(
     )
 
 
-def _parts(data: Path, valid: Path | None) -> dict[str, tuple[Example, ...]]:
+def _parts(data: Path, valid: Path | None, needs: What) -> dict[str, tuple[Example, ...]]:
     """The training and validation examples; test examples are never looked at."""
     with counting("reading") as progress:
-        dataset = read_data(data, progress=progress)
+        dataset = read_data(data, what=needs, progress=progress)
     if valid is not None:
         with counting("reading") as progress:
-            chosen = read_data(valid, progress=progress).examples
+            chosen = read_data(valid, what=needs, progress=progress).examples
         return {"train": dataset.splits.get("train", dataset.examples), "valid": chosen}
     if {"train", "valid"} <= dataset.splits.keys():
         return {name: dataset.splits[name] for name in ("train", "valid")}
@@ -100,7 +101,7 @@ def _settings(
         f"{sum(e.duration_s for e in train) / 3600:.2f} h of sound in {len(train)} recordings, on "
         f"{'a GPU' if gpu else f'{torch.get_num_threads()} processor threads'}\n"
         f"task {kind.name}, encoder {values['encoder']['kind']} ({size}), "
-        f"unit {values['text']['unit']}, rate {values['optimizer']['rate']:g}, "
+        f"rate {values['optimizer']['rate']:g}, "
         f"budget {', '.join(f'{v:g} {k}' for k, v in budget.items()) or 'none'}",
         markup=False,
         soft_wrap=True,
@@ -112,19 +113,10 @@ def _refuse_what_would_fail(parts: dict[str, tuple[Example, ...]], learner: Any,
     """Examine the data as the doctor does, once per run: a run that goes on was examined."""
     import json
 
-    from auricle.doctor import examine
-
     if (out / "last.safetensors").exists():
         return
     with counting("listening") as progress:
-        found = examine(
-            parts,
-            front_end=learner.front_end,
-            stride=learner.stride,
-            tokenizer=learner.tokenizer,
-            text=learner.config.text,
-            progress=progress,
-        )
+        found = learner.examine(parts, progress)
     found.raise_if_errors()
     for problem in found.problems:
         errors.print(f"warning: {problem.message}", markup=False, soft_wrap=True)
