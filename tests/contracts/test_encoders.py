@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from auricle.config import Settings
 from auricle.errors import ConfigError
+from auricle.models.convolutional import BroadcastSettings, ResidualWaveSettings, WaveConvSettings
 from auricle.models.encoders import (
     ENCODERS,
     ConformerSettings,
@@ -23,6 +25,15 @@ SMALL = {
     "causal_lstm": RNNSettings(hidden=12, layers=2, bidirectional=False),
     "causal_gru": RNNSettings(cell="gru", hidden=12, layers=1, stack=1, bidirectional=False),
     "conformer": ConformerSettings(channels=4, dim=16, heads=2, layers=2, width=5),
+    "wave_conv": WaveConvSettings(channels=(6, 8), widths=(5, 3), pool=3, noise=0.1),
+    "residual_wave": ResidualWaveSettings(
+        stem=8, stem_width=5, stem_stride=2, channels=(8, 12), width=3
+    ),
+    "residual_bands": ResidualWaveSettings(
+        stem=8, channels=(8, 8), width=5, blocks=2, stage_stride=1
+    ),
+    "broadcast": BroadcastSettings(stem=6, channels=(6, 8), width=3, blocks=2),
+    "broadcast_slow": BroadcastSettings(stem=4, channels=(4,), width=3, blocks=1, stride=4),
 }
 
 
@@ -96,6 +107,16 @@ def test_a_causal_encoder_agrees_on_every_prefix(encoder: Encoder) -> None:
     assert agree == encoder.causal
 
 
+def test_a_wave_is_heard_alike_at_any_loudness() -> None:
+    """Raw samples reach a network as they were recorded: its loudness must not be the answer."""
+    torch.manual_seed(6)
+    for settings in (SMALL["wave_conv"], SMALL["residual_wave"]):
+        encoder = build_encoder(1, settings).eval()
+        wave = torch.randn(160, 1)
+        (loud,), (soft,) = run(encoder, [wave]), run(encoder, [0.01 * wave])
+        torch.testing.assert_close(soft, loud, rtol=1e-3, atol=1e-3)
+
+
 def test_a_bidirectional_layer_equals_packed_sequences() -> None:
     """The peer that nobody here wrote: torch's packed bidirectional LSTM."""
     torch.manual_seed(5)
@@ -117,8 +138,11 @@ def test_a_bidirectional_layer_equals_packed_sequences() -> None:
     [
         (ConformerSettings(dim=18, heads=4), "multiple of 2 x heads = 8"),
         (ConformerSettings(width=4), "must be odd"),
+        (WaveConvSettings(channels=(4,)), "1 numbers, encoder.widths 4"),
+        (ResidualWaveSettings(width=4), r"encoder\.width = 4: must be odd, e\.g\. 5"),
+        (BroadcastSettings(width=2), r"encoder\.width = 2: must be odd"),
     ],
 )
-def test_contradictions_are_named(settings: ConformerSettings, said: str) -> None:
+def test_contradictions_are_named(settings: Settings, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         build_encoder(FEATURES, settings)

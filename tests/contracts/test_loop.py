@@ -21,6 +21,7 @@ from auricle.checkpoint import read_checkpoint, under_prefix
 from auricle.config import Settings
 from auricle.data import Example
 from auricle.errors import ConfigError, ModelError
+from auricle.tasks import TASKS
 from auricle.train import (
     MOST_SKIPPED,
     AverageSettings,
@@ -34,6 +35,15 @@ from auricle.train import (
 from toys import TINY, corpus
 
 RATE = 3e-3
+# A task's own settings for the test with two processes, mixing and normalisation included.
+IN_PARALLEL = {
+    "clip": (
+        "encoder={kind='residual_wave', channels=[8, 8], stem=8, dropout=0}",
+        "mixup=0.3",
+        "batches.examples=8",
+        "batches.seconds=8",
+    )
+}
 
 
 class ToySettings(Settings):
@@ -227,9 +237,10 @@ def test_early_stop_and_best_weights(tmp_path: Path) -> None:
     assert (state["step"], state["chosen"]) == (10, {"seen": len(data)})
 
 
-def command(manifest: Path, out: Path, *words: str) -> list[str]:
+def command(manifest: Path, out: Path, *words: str, task: str = "ctc") -> list[str]:
     # The same data validates: what is under test is the loop.
     options = ["train", str(manifest), "--valid", str(manifest), "--out", str(out)]
+    options += ["--task", task]
     return ["-m", "auricle", *options, *TINY, *words]
 
 
@@ -284,12 +295,13 @@ def test_kill_9_in_the_middle_of_an_epoch_changes_nothing(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one_with_the_same_batches(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", TASKS)
+def test_two_processes_equal_one_with_the_same_batches(tmp_path: Path, task: str) -> None:
     manifest = corpus(tmp_path, 60)
-    words = ("budget.steps=5", "optimizer.rate=1e-3")
-    finish(command(manifest, tmp_path / "one", *words, "loop.accumulate=2"))
+    words = ("budget.steps=5", "optimizer.rate=1e-3", *IN_PARALLEL.get(task, ()))
+    finish(command(manifest, tmp_path / "one", *words, "loop.accumulate=2", task=task))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    finish([*launcher, *command(manifest, tmp_path / "two", *words)])
+    finish([*launcher, *command(manifest, tmp_path / "two", *words, task=task)])
     one, two = trained(tmp_path / "one"), trained(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=2e-6)

@@ -25,10 +25,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     "errors results config files",
-    "audio text metrics",
+    "audio text labels metrics label_metrics",
     "features augment",
     "data corpora doctor decode lm align batches models losses parallel",
-    "bundle runtime stream train run checkpoint export report",
+    "bundle runtime classifier stream train run checkpoint export report",
     "tasks",
     "serve cli __init__ __main__",
 ]

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from auricle.cli import data, evaluate, lm, model, train, transcribe
+from auricle.cli import classify, data, evaluate, lm, model, train, transcribe
 from auricle.cli.display import errors
 from auricle.errors import AuricleError
 
@@ -31,6 +31,9 @@ Recordings in, answers out: train small on your own data, prove it, export it, s
 
 app.command("transcribe", rich_help_panel="Use", short_help="Recordings in, text out.")(
     transcribe.transcribe
+)
+app.command("classify", rich_help_panel="Use", short_help="Recordings in, labels out.")(
+    classify.classify
 )
 app.command("info", rich_help_panel="Use", short_help="Say what a model or a recording is.")(
     model.info

@@ -1,42 +1,65 @@
 """What a run or a bundle answers to the examples of a dataset."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from auricle import audio
+from auricle.bundle import Bundle
+from auricle.classifier import Classifier
 from auricle.data import Example
 from auricle.data import Progress as Counting
 from auricle.errors import AuricleError
-from auricle.results import Transcript
 from auricle.runtime import Recognizer, Source
 
-Pairs = list[tuple[Example, Transcript]]
+Pairs = list[tuple[Example, Any]]
 
 
-def answer(model: Path, examples: Sequence[Example], progress: Counting) -> tuple[Pairs, str]:
-    """The transcripts that a run folder or bundle gives, and the normaliser it was trained with."""
+@dataclass(frozen=True)
+class Model:
+    """A run folder or a bundle, and what it answers with."""
+
+    path: Path
+    answer: str
+    facts: dict[str, Any]  # the card of its task
+
+    @classmethod
+    def read(cls, path: Path) -> "Model":
+        """What is at `path`, opened no further than its card."""
+        if path.is_dir():
+            from auricle.checkpoint import read_state
+
+            state = read_state(path / "best.safetensors")
+            return cls(path, str(state.get("answer", "tokens")), state)
+        card = Bundle.read(path).card
+        return cls(path, card.answer, card.to_dict())
+
+
+def answer(model: Path, examples: Sequence[Example], progress: Counting) -> Pairs:
+    """The results that a run folder or bundle gives."""
     if model.is_dir():
         from auricle.tasks import load_trained
         from auricle.train import predictions
 
         task, network, _ = load_trained(model)
-        settings: Any = task.config
-        return predictions(task, network, examples, progress=progress), settings.text.normaliser
-    recognizer = Recognizer.load(model)
-    text = recognizer.engine.bundle.card.settings.get("text", {})
-    return recognise(recognizer, examples, progress), text.get("normaliser", "none")
+        return predictions(task, network, examples, progress=progress)
+    return recognise(Bundle.read(model), examples, progress)
 
 
 def recognise(
-    recognizer: Recognizer,
-    examples: Sequence[Example],
-    progress: Counting | None = None,
+    bundle: Bundle, examples: Sequence[Example], progress: Counting | None = None
 ) -> Pairs:
     """Every example through the runtime; the first that cannot be read stops it."""
     pairs: Pairs = []
-    rate_hz = recognizer.engine.rate_hz
-    stream = recognizer.transcribe_many(_sources(examples, rate_hz))
+    runner: Classifier | Recognizer
+    stream: Iterable[tuple[Source, Any]]
+    if bundle.card.answer == "labels":
+        runner = Classifier.load(bundle)
+        stream = runner.classify_many(_sources(examples, runner.engine.rate_hz))
+    else:
+        runner = Recognizer.load(bundle)
+        stream = runner.transcribe_many(_sources(examples, runner.engine.rate_hz))
     for example, (_, result) in zip(examples, stream, strict=True):
         if isinstance(result, AuricleError):
             raise result

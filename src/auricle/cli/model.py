@@ -40,18 +40,17 @@ def export(
     Settings: precision (auto, fp32, int8), weights (fp32, fp16, none), tolerance, int8_loss.
     """
     from auricle.export import ExportSettings, export_bundle
-    from auricle.runtime import Recognizer
     from auricle.tasks import load_trained
 
     options = resolve(ExportSettings, None, settings or ())
     check_folder_of(bundle)
     task, network, state = load_trained(run)
-    examples = read_data(valid or run / "valid.jsonl").examples
+    examples = read_data(valid or run / "valid.jsonl", what="audio").examples
     about = _card(task.card(), state["scores"], language, card)
 
     def score(trial: Bundle) -> dict[str, float]:
         with counting(f"scoring {trial.card.precision}") as progress:
-            return task.score(recognise(Recognizer.load(trial), examples, progress))
+            return task.score(recognise(trial, examples, progress))
 
     written = export_bundle(bundle, network, about, settings=options, score=score, goal=task.goal)
     facts = written.card.metrics["export"]
