@@ -146,6 +146,38 @@ class Labels:
             raise DataError(f"these are not labels: {error!r}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A recording as a direction: `values` has length 1, and the cosine of two says how alike."""
+
+    values: tuple[float, ...]
+    duration_s: float
+
+    @classmethod
+    def mean(cls, vectors: Sequence[Sequence[float]], duration_s: float) -> Self:
+        """The direction between one or more vectors."""
+        sums = [math.fsum(column) for column in zip(*vectors, strict=True)]
+        length = math.sqrt(math.fsum(each * each for each in sums)) or 1.0
+        return cls(tuple(each / length for each in sums), duration_s)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The embedding as JSON types; `from_dict` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            DataError: when it is not an embedding.
+        """
+        try:
+            vector = tuple(float(each) for each in values["values"])
+            return cls(vector, float(values["duration_s"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"this is not an embedding: {error!r}") from None
+
+
 def _labels(values: Iterable[Mapping[str, Any]]) -> tuple[Label, ...]:
     return tuple(Label(**value) for value in values)
 

@@ -25,10 +25,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     "errors results config files",
-    "audio text labels metrics label_metrics",
+    "audio text labels metrics label_metrics verification",
     "features augment",
     "data corpora doctor decode lm align batches models losses parallel",
-    "bundle runtime classifier stream train run checkpoint export report",
+    "bundle runtime classifier clips voices stream train run checkpoint export report",
     "tasks",
     "serve cli __init__ __main__",
 ]

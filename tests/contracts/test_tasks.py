@@ -121,7 +121,8 @@ def test_saved_and_loaded_gives_the_same_answers(
 
 def test_one_batch_can_be_overfitted(task: Any, data: tuple[Example, ...]) -> None:
     torch.manual_seed(0)
-    model, batch = task.model(), task.batch(data[:2])
+    few = data[:6] if task.answer == "embedding" else data[:2]  # six: one speaker comes twice
+    model, batch = task.model(), task.batch(few)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     for _ in range(150):
         for _, loss, _ in task.updates(model, batch):
@@ -131,7 +132,7 @@ def test_one_batch_can_be_overfitted(task: Any, data: tuple[Example, ...]) -> No
             optimizer.step()
     answers = task.predict(model.eval(), batch)
     metric, direction = task.goal
-    score = task.score(list(zip(data[:2], answers, strict=True)))[metric]
+    score = task.score(list(zip(few, answers, strict=True)))[metric]
     assert score == (0.0 if direction == "min" else 1.0)
 
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from auricle.cli import classify, data, evaluate, lm, model, train, transcribe
+from auricle.cli import classify, crossval, data, evaluate, lm, model, speaker, train, transcribe
 from auricle.cli.display import errors
 from auricle.errors import AuricleError
 
@@ -50,10 +50,15 @@ app.command("train", rich_help_panel="Learn", short_help="Learn from recordings.
 app.command("evaluate", rich_help_panel="Learn", short_help="Score a model on known transcripts.")(
     evaluate.evaluate
 )
+app.command("crossval", rich_help_panel="Learn", short_help="Train and score fold by fold.")(
+    crossval.crossval
+)
 app.command("export", rich_help_panel="Learn", short_help="Put a trained model into one file.")(
     model.export
 )
 app.add_typer(lm.app, name="lm", rich_help_panel="Learn", short_help="Language models from text.")
+
+app.add_typer(speaker.app, name="speaker", rich_help_panel="Use", short_help="Whose voice is it?")
 
 
 @app.callback(invoke_without_command=True)

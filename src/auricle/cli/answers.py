@@ -12,6 +12,7 @@ from auricle.data import Example
 from auricle.data import Progress as Counting
 from auricle.errors import AuricleError
 from auricle.runtime import Recognizer, Source
+from auricle.voices import Verifier
 
 Pairs = list[tuple[Example, Any]]
 
@@ -52,11 +53,14 @@ def recognise(
 ) -> Pairs:
     """Every example through the runtime; the first that cannot be read stops it."""
     pairs: Pairs = []
-    runner: Classifier | Recognizer
+    runner: Classifier | Recognizer | Verifier
     stream: Iterable[tuple[Source, Any]]
     if bundle.card.answer == "labels":
         runner = Classifier.load(bundle)
         stream = runner.classify_many(_sources(examples, runner.engine.rate_hz))
+    elif bundle.card.answer == "embedding":
+        runner = Verifier.load(bundle)
+        stream = runner.embed_many(_sources(examples, runner.engine.rate_hz))
     else:
         runner = Recognizer.load(bundle)
         stream = runner.transcribe_many(_sources(examples, runner.engine.rate_hz))

@@ -11,6 +11,7 @@ from auricle.bundle import find_model
 from auricle.cli.answers import Model, Pairs, answer
 from auricle.cli.display import counting, output, table
 from auricle.cli.evaluate_labels import chosen_examples, evaluate_labels, value_of
+from auricle.cli.evaluate_voices import evaluate_voices
 from auricle.files import check_folder_of, write_text
 from auricle.metrics import ErrorCounts, Score, score_transcripts
 from auricle.text import normalise
@@ -21,6 +22,7 @@ def evaluate(
     data: Annotated[Path, typer.Argument(help="A manifest or folder with the answers.")],
     by: Annotated[list[str] | None, typer.Option(help="Also by this manifest key.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split of the data.")] = None,
+    label: Annotated[str | None, typer.Option(help="Take the labels from this key.")] = None,
     style: Annotated[
         Literal["table", "json"], typer.Option("--format", help="Of the figures.")
     ] = "table",
@@ -40,8 +42,12 @@ def evaluate(
     if answers:
         check_folder_of(answers)
     about = Model.read(find_model(model))
-    if about.answer != "tokens":
-        evaluate_labels(about, data, by or (), split, style, answers)
+    if about.answer == "embedding":
+        evaluate_voices(about, chosen_examples(data, "audio", split), style)
+        return
+    if about.answer == "labels":
+        labelled = chosen_examples(data, "label", split, label)
+        evaluate_labels(about, data, labelled, by or (), style, answers)
         return
     examples = chosen_examples(data, "text", split)
     with counting("transcribing") as progress:

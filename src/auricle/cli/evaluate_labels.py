@@ -6,7 +6,7 @@ from pathlib import Path
 
 from auricle.cli.answers import Model, Pairs, answer
 from auricle.cli.display import counting, output, table
-from auricle.data import Example, What, read_data
+from auricle.data import Example, What, read_for
 from auricle.errors import ConfigError
 from auricle.files import write_text
 from auricle.label_metrics import LabelScore
@@ -15,10 +15,12 @@ from auricle.labels import LabelSet
 SHOWN_LABELS = 60
 
 
-def chosen_examples(data: Path, what: What, split: str | None) -> tuple[Example, ...]:
+def chosen_examples(
+    data: Path, what: What, split: str | None, label_key: str | None = None
+) -> tuple[Example, ...]:
     """The examples of a dataset, or of one split of it."""
     with counting("reading") as progress:
-        dataset = read_data(data, what=what, progress=progress)
+        dataset = read_for(data, what, label_key, progress)
     if split and split not in dataset.splits:
         raise ConfigError(f"{data}: has no split {split}, only {', '.join(dataset.splits)}")
     return dataset.splits[split] if split else dataset.examples
@@ -51,13 +53,12 @@ def measured(labels: LabelSet, pairs: Pairs, groups: Sequence[str] = ()) -> Labe
 def evaluate_labels(
     model: Model,
     data: Path,
+    examples: Sequence[Example],
     by: Sequence[str],
-    split: str | None,
     style: str,
     answers: Path | None,
 ) -> None:
-    """Score `model` on the labels of `data`, show it, and write the answers if asked."""
-    examples = chosen_examples(data, "label", split)
+    """Score `model` on the labels of `examples`, show it, and write the answers if asked."""
     labels = LabelSet.from_dict(model.facts.get("labels", {}))
     keys = {key: [value_of(example, key) for example in examples] for key in by}
     for example in examples:  # before the work: a label that the model does not know

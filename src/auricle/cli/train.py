@@ -8,7 +8,7 @@ import typer
 
 from auricle.cli.display import TrainingDisplay, counting, errors
 from auricle.config import Settings, resolve, to_toml
-from auricle.data import Example, What, read_data, split_by_speaker, split_unit
+from auricle.data import Example, What, read_for, split_by_speaker, split_unit
 from auricle.errors import ConfigError
 from auricle.files import make_folder, write_text
 
@@ -21,7 +21,8 @@ def train(
     settings: Annotated[list[str] | None, typer.Argument(help="key=value: any setting.")] = None,
     valid: Annotated[Path | None, typer.Option(help="Data to choose the best weights on.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
-    task: Annotated[str, typer.Option(help="What to learn.")] = "ctc",
+    task: Annotated[str, typer.Option(help="What to learn: ctc (text), clip (labels).")] = "ctc",
+    label: Annotated[str | None, typer.Option(help="Take the labels from this key.")] = None,
     show: Annotated[bool, typer.Option(help="Print the settings and stop.")] = False,
 ) -> None:
     """
@@ -30,6 +31,7 @@ def train(
     - `auricle train my_folder --out run budget.minutes=30`
     - `auricle train train.jsonl --valid valid.jsonl --out run --recipe recipes/ctc/english.toml`
     - `auricle train my_folder --out run encoder.kind=conformer optimizer.rate=5e-4`
+    - `auricle train commands --task clip --out run` (one folder per label, or a key `label`)
     - `torchrun --nproc-per-node 4 -m auricle train my_folder --out run`
 
     Train a recognizer on your own recordings. The same command goes on where it was stopped.
@@ -37,7 +39,7 @@ def train(
     from auricle.tasks import task_class
 
     kind = task_class(task)
-    parts = _parts(data, valid, kind.needs)
+    parts = _parts(data, valid, kind.needs, label)
     config = _settings(kind, parts["train"], recipe, settings or ())
     if show:
         errors.print(to_toml(config.to_dict()), markup=False)
@@ -59,13 +61,15 @@ def train(
     )
 
 
-def _parts(data: Path, valid: Path | None, needs: What) -> dict[str, tuple[Example, ...]]:
+def _parts(
+    data: Path, valid: Path | None, needs: What, label: str | None
+) -> dict[str, tuple[Example, ...]]:
     """The training and validation examples; test examples are never looked at."""
     with counting("reading") as progress:
-        dataset = read_data(data, what=needs, progress=progress)
+        dataset = read_for(data, needs, label, progress)
     if valid is not None:
         with counting("reading") as progress:
-            chosen = read_data(valid, what=needs, progress=progress).examples
+            chosen = read_for(valid, needs, label, progress).examples
         return {"train": dataset.splits.get("train", dataset.examples), "valid": chosen}
     if {"train", "valid"} <= dataset.splits.keys():
         return {name: dataset.splits[name] for name in ("train", "valid")}

@@ -125,3 +125,47 @@ class ClipClassifier(nn.Module):
         logits = self.logits(x, lengths)
         rows = nn.functional.logsigmoid(logits) if self.several else logits.log_softmax(-1)
         return rows[:, None], torch.ones_like(lengths)
+
+
+class Embedder(nn.Module):
+    """An encoder, pooling and a linear layer: one direction for a whole clip.
+
+    (B, T, F) float, (B,) int64 -> (B, 1, E) float32 of length 1, (B,) ones: the form of every
+    graph. In training `margins` tells the known speakers apart.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        pool: PoolSettings,
+        *,
+        frames: int,
+        size: int,
+        speakers: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pool = Pool(pool, encoder.dim, frames)
+        self.norm = nn.LayerNorm(self.pool.dim)
+        self.dropout = nn.Dropout(dropout)
+        self.embed = nn.Linear(self.pool.dim, size)
+        self.speakers = nn.Parameter(torch.randn(speakers, size) / size**0.5)
+
+    def embedding(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """(B, E) of length 1."""
+        pooled = self.dropout(self.norm(self.pool(*self.encoder(x, lengths))))
+        vector = self.embed(pooled).float()
+        return nn.functional.normalize(vector, dim=-1)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        return self.embedding(x, lengths)[:, None], torch.ones_like(lengths)
+
+    def margins(self, x: Tensor, lengths: Tensor, who: Tensor, margin: float) -> Tensor:
+        """(B, S) cosines with every speaker, that of the true one `who` (B,) less `margin`.
+
+        Additive-margin softmax, Wang et al. 2018, arXiv:1801.05599, eq. 6 without its scale.
+        """
+        known = nn.functional.normalize(self.speakers, dim=-1)
+        cosines = self.embedding(x, lengths) @ known.t()
+        return cosines - margin * nn.functional.one_hot(who, len(known))

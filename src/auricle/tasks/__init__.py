@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TASKS = {
     "ctc": "CTCTask",  # tokens: a transcript, one letter or piece per frame
     "clip": "ClipTask",  # labels for a clip: a keyword, a sound, tags
+    "speaker": "SpeakerTask",  # an embedding: whose voice it is
 }
 
 

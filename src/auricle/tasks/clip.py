@@ -17,18 +17,20 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auricle import audio
-from auricle.augment import Augmenter, AugmentSettings, generator
-from auricle.batches import BatchSettings, Draw, SoundCache, padded
-from auricle.classifier import WindowSettings, windows
+from auricle.augment import AugmentSettings, generator
+from auricle.batches import BatchSettings, Draw, padded
+from auricle.classifier import WindowSettings
+from auricle.clips import Clips
 from auricle.config import Settings
 from auricle.data import Example, Progress, What
 from auricle.doctor import Report, examine, with_labels
 from auricle.errors import ConfigError, DataError
-from auricle.features import FeatureSettings, FrontEnd
+from auricle.features import FeatureSettings
 from auricle.label_metrics import LabelScore, best_thresholds
 from auricle.labels import SILENCE, LabelSet, LabelSettings
+from auricle.models.convolutional import ResidualWaveSettings
 from auricle.models.decoders import ClipClassifier, PoolSettings
-from auricle.models.encoders import EncoderSettings, ResidualWaveSettings, build_encoder
+from auricle.models.encoders import EncoderSettings, build_encoder
 from auricle.results import Labels
 from auricle.train import (
     AverageSettings,
@@ -41,7 +43,6 @@ from auricle.train import (
 
 Float32 = NDArray[np.float32]
 ROWS = 64  # windows that a network sees at once when it answers
-CACHED_S = 60.0  # a longer recording is read where it is needed, not kept
 
 
 class ClipSettings(Settings):
@@ -97,9 +98,8 @@ class ClipTask:
     def __init__(self, config: ClipSettings, labels: LabelSet, weights: Sequence[float]) -> None:
         self.config, self.labels = config, labels
         self.weights = tuple(weights)  # of the labels, in the loss
-        self.front_end = FrontEnd(config.features)
-        self._augmenter = Augmenter(config.augment)
-        self._sounds = SoundCache(config.features.sample_rate_hz, config.batches.cache_mb)
+        self.clips = Clips(config.features, config.augment, config.window, config.batches.cache_mb)
+        self.front_end = self.clips.front_end
         self.stride = build_encoder(self.front_end.dim, config.encoder).stride
         if config.window.hop_s > config.window.window_s:
             raise ConfigError(
@@ -186,13 +186,11 @@ class ClipTask:
         return with_labels(report, parts, self.labels)
 
     def model(self) -> nn.Module:
-        rate_hz = self.config.features.sample_rate_hz
-        frames = self.front_end.frames(round(self.config.window.window_s * rate_hz))
         return ClipClassifier(
             build_encoder(self.front_end.dim, self.config.encoder),
             len(self.labels.names),
             self.config.pool,
-            frames=-(-max(frames, 1) // self.stride),
+            frames=-(-self.clips.frames // self.stride),
             several=self.labels.several,
             dropout=self.config.dropout,
         )
@@ -201,24 +199,20 @@ class ClipTask:
         return {"model": model}
 
     def seconds(self, example: Example, draw: Draw) -> float:
-        """How long the example is once its speed has changed and it is cut to a window."""
-        rng = generator(draw.seed, draw.epoch, example.id)
-        longest_s = self.config.window.window_s
-        return min(example.duration_s / self._augmenter.speed(rng), longest_s)
+        return self.clips.seconds(example, draw)
 
     def batch(self, examples: Sequence[Example], draw: Draw | None = None) -> Batch:
         """Features and targets of `examples`: one drawn window of each, or all windows, plain."""
         targets = np.stack([self.target(example) for example in examples])
         if draw is None:
-            cut = [self._plain(example) for example in examples]
+            cut = [self.clips.plain(example) for example in examples]
         else:
             waves, targets = self._drawn(examples, targets, draw)
-            rate_hz = self.config.features.sample_rate_hz
-            cut = [[(0.0, len(wave) / rate_hz, wave)] for wave in waves]
-        rows = [self._features(wave) for pieces in cut for _, _, wave in pieces]
+            cut = [[(0.0, len(wave) / self.clips.rate_hz, wave)] for wave in waves]
+        rows = [self.clips.features(wave) for pieces in cut for _, _, wave in pieces]
         if draw is not None:
-            rngs = (generator(draw.seed, draw.epoch, f"{e.id}/spectrogram") for e in examples)
-            rows = [self._augmenter.spectrogram(*pair) for pair in zip(rows, rngs, strict=True)]
+            pairs = zip(rows, examples, strict=True)
+            rows = [self.clips.masked(row, example, draw) for row, example in pairs]
         return Batch(
             ids=tuple(example.id for example in examples),
             features=torch.from_numpy(padded(rows, np.float32)),
@@ -237,7 +231,7 @@ class ClipTask:
         except DataError as error:
             raise DataError(f"{example.id}: {error}") from None
 
-    def updates(self, model: nn.Module, batch: Batch) -> Iterator[Update]:
+    def updates(self, model: Any, batch: Batch) -> Iterator[Update]:
         logits = model.logits(batch.features, batch.lengths)
         counts = torch.tensor([len(spans) for spans in batch.spans], device=logits.device)
         wanted = batch.targets.repeat_interleave(counts, 0)  # each window is what its clip is
@@ -291,12 +285,6 @@ class ClipTask:
         reference = ", ".join(example.labels)
         return {"id": example.id, "reference": reference, "hypothesis": result.text}
 
-    def _plain(self, example: Example) -> list[tuple[float, float, Float32]]:
-        """Every window of an example, as the runtime cuts it."""
-        rate_hz = self.config.features.sample_rate_hz
-        cut = windows([self._sounds.load(example)], rate_hz, **self.config.window.to_dict())
-        return [(start_s, start_s + len(wave) / rate_hz, wave) for start_s, wave in cut]
-
     def _drawn(
         self, examples: Sequence[Example], targets: Float32, draw: Draw
     ) -> tuple[list[Float32], Float32]:
@@ -305,10 +293,10 @@ class ClipTask:
         for row, example in enumerate(examples):
             rng = generator(draw.seed, draw.epoch, f"{example.id}/silence")
             if rng.random() < self.config.silence_share:
-                waves.append(self._silence(rng))
+                waves.append(self.clips.background(rng))
                 targets[row] = self.labels.targets([SILENCE])
             else:
-                waves.append(self._window(example, draw))
+                waves.append(self.clips.drawn(example, draw))
         if not self.config.mixup:
             return waves, targets
         rng = generator(draw.seed, draw.epoch, f"{examples[0].id}/mixup")
@@ -322,35 +310,6 @@ class ClipTask:
         if self.labels.several:  # both sound: what is in either is there
             return mixed, np.maximum(targets, targets[partners])
         return mixed, kept * targets + (1 - kept) * targets[partners]
-
-    def _window(self, example: Example, draw: Draw) -> Float32:
-        """A stretch as long as a window, from a drawn place, augmented."""
-        rng = generator(draw.seed, draw.epoch, example.id)
-        rate_hz = self.config.features.sample_rate_hz
-        window_s = self.config.window.window_s
-        needed_s = window_s * max(self.config.augment.speeds)
-        place = generator(draw.seed, draw.epoch, f"{example.id}/place")
-        if example.duration_s > CACHED_S:
-            start_s = example.start_s + place.uniform(0, example.duration_s - needed_s)
-            wave, _ = audio.load(example.audio, rate_hz, start_s=start_s, duration_s=needed_s)
-        else:
-            wave = self._sounds.load(example)
-            surplus = len(wave) - round(needed_s * rate_hz)
-            if surplus > 0:
-                first = int(place.integers(surplus + 1))
-                wave = wave[first : first + round(needed_s * rate_hz)]
-        return self._augmenter.wave(wave, rate_hz, rng)[: round(window_s * rate_hz)]
-
-    def _silence(self, rng: np.random.Generator) -> Float32:
-        """A window of background noise at some loudness."""
-        rate_hz = self.config.features.sample_rate_hz
-        samples = round(self.config.window.window_s * rate_hz)
-        return self._augmenter.background(samples, rate_hz, rng)
-
-    def _features(self, wave: Float32) -> Float32:
-        """(T, F); shorter than one window: one frame of nothing, which no encoder stumbles over."""
-        features = self.front_end(wave)
-        return features if len(features) else np.zeros((1, self.front_end.dim), np.float32)
 
 
 def _weights(labels: LabelSet, train: Sequence[Example], balance: float) -> list[float]:
