@@ -74,6 +74,16 @@ def test_every_encoder_under_every_pooling_answers_alone_as_in_a_batch(
     assert together.exp().sum(-1).flatten().tolist() == pytest.approx([1.0] * 4, abs=1e-5)
 
 
+def test_level_and_loudness_change_no_answer() -> None:
+    torch.manual_seed(6)
+    model = ClipClassifier(build_encoder(20, SMALL["residual_wave"]), 4, PoolSettings(), frames=6)
+    sound, length = torch.randn(1, 30, 20), torch.tensor([30])
+    with torch.inference_mode():
+        wanted, _ = model.eval()(sound, length)
+        for other in (0.01 * sound, sound - 7.0):
+            torch.testing.assert_close(model(other, length)[0], wanted, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_every_pooling_passes_the_gate(pool: str, tmp_path: Path) -> None:
     torch.manual_seed(0)

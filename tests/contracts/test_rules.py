@@ -25,7 +25,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     "errors results config files",
-    "audio text labels metrics label_metrics verification",
+    "audio text labels metrics label_metrics verification spotting",
     "features augment",
     "data corpora doctor decode lm align batches models losses parallel",
     "bundle runtime classifier clips voices stream train run checkpoint export report",
@@ -127,7 +127,8 @@ def task_names() -> frozenset[str]:
 
 
 def the_spine_knows_no_task(module: Module) -> Iterator[str]:
-    if LEVEL[module.part] < LEVEL["tasks"]:
+    # `data` knows columns of manifests that are called like tasks: a clip, its speaker.
+    if LEVEL[module.part] < LEVEL["tasks"] and module.part != "data":
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Constant) and node.value in task_names():
                 yield f"{node.lineno}: the name of a task, {node.value!r}"

@@ -6,7 +6,18 @@ from typing import NoReturn
 
 import typer
 
-from auricle.cli import classify, crossval, data, evaluate, lm, model, speaker, train, transcribe
+from auricle.cli import (
+    classify,
+    crossval,
+    data,
+    evaluate,
+    lm,
+    model,
+    speaker,
+    spot,
+    train,
+    transcribe,
+)
 from auricle.cli.display import errors
 from auricle.errors import AuricleError
 
@@ -34,6 +45,9 @@ app.command("transcribe", rich_help_panel="Use", short_help="Recordings in, text
 )
 app.command("classify", rich_help_panel="Use", short_help="Recordings in, labels out.")(
     classify.classify
+)
+app.command("spot", rich_help_panel="Use", short_help="Find keywords in long recordings.")(
+    spot.spot
 )
 app.command("info", rich_help_panel="Use", short_help="Say what a model or a recording is.")(
     model.info

@@ -52,36 +52,39 @@ def crossval(
     parts = parted(examples, by, folds)
     config = settings_for(kind, examples, recipe, settings or ())
     make_folder(out)
-    pairs: Pairs = []
-    groups: list[str] = []
-    rows: list[dict[str, Any]] = []
+    answered: dict[str, Pairs] = {}
     labels: LabelSet | None = None
     for name, held in parts.items():
         rest = [example for each, part in parts.items() if each != name for example in part]
-        found, labels = _fold(kind, config, rest, held, out / f"fold_{name}")
-        score = measured(labels, found)
-        rows.append({"fold": name, "clips": len(held), **score.summary()})
-        output.print(f"fold {name}: accuracy {score.accuracy:.2%} of {len(held)}", markup=False)
-        pairs += found
-        groups += [value_of(example, by) for example, _ in found]
+        answered[name], labels = _fold(kind, config, rest, held, out / f"fold_{name}")
+        accuracy = measured(labels, answered[name]).accuracy
+        output.print(f"fold {name}: accuracy {accuracy:.2%} of {len(held)}", markup=False)
     if labels is None:
         raise ConfigError(f"{data}: no fold")
-    total, spread = measured(labels, pairs), measured(labels, pairs, groups)
+    write_text(out / "crossval.json", json.dumps(_report(labels, answered, data, by), indent=2))
+
+
+def _report(labels: LabelSet, answered: Mapping[str, Pairs], data: Path, by: str) -> dict[str, Any]:
+    """All folds together and each by itself: shown, and as JSON types."""
+    pairs = [pair for part in answered.values() for pair in part]
+    total = measured(labels, pairs)
+    over = measured(labels, pairs, [value_of(example, by) for example, _ in pairs]).interval()
     show(total)
-    over = spread.interval()
     if over:
         output.print(f"accuracy, drawn over {by}: {over.low:.2%} to {over.high:.2%}", markup=False)
-    columns = list(rows[0])
-    lines = [[_cell(row[column]) for column in columns] for row in rows]
-    output.print(table(columns, lines, f"each {by} by itself"))
-    report = {
+    rows = [
+        {"fold": name, "clips": len(part), **measured(labels, part).summary()}
+        for name, part in answered.items()
+    ]
+    lines = [[_cell(value) for value in row.values()] for row in rows]
+    output.print(table(list(rows[0]), lines, f"each {by} by itself"))
+    return {
         "data": str(data),
         "by": by,
         "folds": rows,
         "all": total.to_dict(),
         "interval_over_groups": list(over) if over else None,
     }
-    write_text(out / "crossval.json", json.dumps(report, indent=2) + "\n")
 
 
 def parted(

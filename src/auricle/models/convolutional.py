@@ -35,7 +35,7 @@ class WaveConvSettings(Settings):
     channels: Widths = (8, 16, 32, 64)
     widths: Widths = (13, 11, 9, 7)  # of the convolutions, in their own frames; odd
     pool: int = Field(3, ge=1, le=16)  # frames joined after each block; the stride is its power
-    noise: float = Field(0.0, ge=0, le=1)  # deviation of noise added in training, of the clip's RMS
+    noise: float = Field(0.0, ge=0, le=1)  # deviation of noise added in training; a clip's is 1
     dropout: float = Field(0.3, ge=0, lt=1)
 
 
@@ -124,13 +124,6 @@ def frames_mask(lengths: Tensor, frames: int) -> Tensor:
     return valid_mask(lengths, frames)[:, None, :].float()
 
 
-def unit_power(x: Tensor, valid: Tensor) -> Tensor:
-    """(B, 1, T) scaled so that each clip's root mean square is 1: a whisper counts like a shout."""
-    x = x.float() * valid
-    power = x.square().sum(-1, keepdim=True) / valid.sum(-1, keepdim=True)
-    return x * (power.mean(1, keepdim=True) + 1e-10).rsqrt()
-
-
 def _odd(value: int, name: str) -> int:
     if value % 2 == 0:
         raise ConfigError(f"encoder.{name} = {value}: must be odd, e.g. {value + 1}")
@@ -162,7 +155,7 @@ class WaveConv(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         valid = frames_mask(lengths, x.shape[1])
-        y = unit_power(x.transpose(1, 2), valid)
+        y = x.transpose(1, 2) * valid
         if self.training and self.noise:
             y = (y + self.noise * torch.randn_like(y)) * valid
         for conv in self.convs:
@@ -209,7 +202,6 @@ class ResidualWave(nn.Module):
         self.stem_stride = s.stem_stride
         self.stride = s.stem_stride * s.stage_stride ** len(s.channels)
         self.dim = s.channels[-1]
-        self.wave = features == 1
         shape = (s.stem, features, _odd(s.stem_width, "stem_width"))
         self.stem = Standardised(shape, stride=s.stem_stride)
         stages, inputs = [], s.stem
@@ -224,8 +216,7 @@ class ResidualWave(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         valid = frames_mask(lengths, x.shape[1])
-        y = x.transpose(1, 2)
-        y = self.stem(unit_power(y, valid) if self.wave else y * valid)
+        y = self.stem(x.transpose(1, 2) * valid)
         lengths = strided(lengths, self.stem_stride)
         y = rectified(y) * frames_mask(lengths, y.shape[2])
         for stage in self.stages:

@@ -30,6 +30,21 @@ class FrameClassifier(nn.Module):
         return self.classify(self.dropout(states)).float().log_softmax(-1), lengths
 
 
+def evened(x: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T, F) with mean 0 and variance 1 over all features and valid frames of each clip.
+
+    A whisper counts like a shout, and samples like decibels. The front end's normalisation of each
+    feature would take a steady sound's spectrum away, which may be all there is to know it by.
+    """
+    valid = valid_mask(lengths, x.shape[1])[:, :, None].float()
+    x = x.float() * valid
+    frames = valid.sum(1, keepdim=True)
+    mean = x.mean(2, keepdim=True).sum(1, keepdim=True) / frames
+    x = (x - mean) * valid
+    variance = x.square().mean(2, keepdim=True).sum(1, keepdim=True) / frames
+    return x * (variance + 1e-10).rsqrt()
+
+
 class PoolSettings(Settings):
     """How the states of a clip become one vector."""
 
@@ -116,7 +131,7 @@ class ClipClassifier(nn.Module):
 
     def logits(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, V) float32 scores before they are made probabilities."""
-        y = self.pool(*self.encoder(x, lengths))
+        y = self.pool(*self.encoder(evened(x, lengths), lengths))
         for layer in self.dense:
             y = layer(y)
         return self.classify(self.dropout(y)).float()
@@ -154,7 +169,7 @@ class Embedder(nn.Module):
 
     def embedding(self, x: Tensor, lengths: Tensor) -> Tensor:
         """(B, E) of length 1."""
-        pooled = self.dropout(self.norm(self.pool(*self.encoder(x, lengths))))
+        pooled = self.dropout(self.norm(self.pool(*self.encoder(evened(x, lengths), lengths))))
         vector = self.embed(pooled).float()
         return nn.functional.normalize(vector, dim=-1)
 
