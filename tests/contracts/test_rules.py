@@ -28,7 +28,7 @@ LAYERS = [
     "audio text labels metrics label_metrics verification spotting",
     "features augment",
     "data corpora doctor decode lm align batches models losses parallel",
-    "bundle runtime classifier clips voices stream train run checkpoint export report",
+    "bundle runtime classifier clips voices stream train run checkpoint export report explore",
     "tasks",
     "serve cli __init__ __main__",
 ]

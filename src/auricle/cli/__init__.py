@@ -60,6 +60,9 @@ app.command(
     rich_help_panel="Data",
     short_help="Find what is wrong with recordings and transcripts.",
 )(data.doctor)
+app.command("explore", rich_help_panel="Data", short_help="Look at labelled recordings.")(
+    data.explore
+)
 app.command("train", rich_help_panel="Learn", short_help="Learn from recordings.")(train.train)
 app.command("evaluate", rich_help_panel="Learn", short_help="Score a model on known transcripts.")(
     evaluate.evaluate
