@@ -286,8 +286,8 @@ def prepare(
     splits: dict[str, list[Example]] = {}
     for part, unpacked in folders.items():
         if reader := READERS.get(name):
-            for split, examples in _heard(reader(unpacked), unpacked, progress).items():
-                splits.setdefault(split, []).extend(examples)
+            for own_split, found in _heard(reader(unpacked), unpacked, progress).items():
+                splits.setdefault(own_split, []).extend(found)
             continue
         dataset = read_data(unpacked, progress=progress)
         own = {split: dataset.examples} if (split := split_name(part)) else dataset.splits

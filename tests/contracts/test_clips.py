@@ -43,6 +43,7 @@ def test_windows_hold_every_sample_and_know_no_chunks(
     whole = list(windows([wave], 1, window_s=window, hop_s=hop))
     assert [(s, w.tolist()) for s, w in chunked] == [(s, w.tolist()) for s, w in whole]
     assert [start for start, _ in whole] == [n * hop for n in range(len(whole))]
+    assert all(each[0] == start for start, each in whole)
     assert all(len(each) == window for _, each in whole[:-1])
     assert len(whole[-1][1]) <= window + hop // 2
     heard = np.unique(np.concatenate([each for _, each in whole]))

@@ -62,3 +62,12 @@ def test_the_interval_is_over_speakers(rng: np.random.Generator) -> None:
     assert interval is not None
     assert interval.low < found.equal_error_rate < interval.high
     assert interval.high - interval.low > 0.01
+    # The same by writing every drawn pair out: as often as both of its speakers were drawn.
+    draws, rates = np.random.default_rng(0), []
+    for _ in range(200):
+        times = draws.multinomial(12, np.full(12, 1 / 12))
+        first, second = times[found.speakers[:, 0]], times[found.speakers[:, 1]]
+        kept = np.repeat(np.arange(len(first)), np.where(found.same, first, first * second))
+        drawn = Trials(found.scores[kept], found.same[kept], found.speakers[kept])
+        rates.append(drawn.equal_error_rate)
+    assert interval == pytest.approx(np.quantile(rates, [0.025, 0.975]), abs=1e-9)

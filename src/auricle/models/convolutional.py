@@ -243,7 +243,7 @@ class BroadcastBlock(nn.Module):
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         y = self.along_frequency(x) * valid[:, :, None]
-        z = self.along_time(y.mean(2)) * valid
+        z = self.along_time(y.mean(2))
         z = self.dropout(self.mix(rectified(z))) * valid
         y = y + z[:, :, None]
         return rectified((x + y if self.same else y) * math.sqrt(1 / 3 if self.same else 1 / 2))
