@@ -55,7 +55,7 @@ def transcribe(
 
     `--output` keeps the sub-folders of a folder that is transcribed.
     """
-    places = _found(files)
+    places = found_recordings(files)
     targets = _targets(places, output_dir, style)
     paths = [p for p in places if not (skip_done and p in targets and targets[p].exists())]
     if output_dir is None and len(paths) > 1 and style not in ("txt", "json", "ctm"):
@@ -106,7 +106,7 @@ def _hearing(paths: Sequence[Path]) -> Progress:
     return bar
 
 
-def _found(words: Sequence[str]) -> dict[Path, Path]:
+def found_recordings(words: Sequence[str]) -> dict[Path, Path]:
     """The recordings that the words name, each once: shells without globs leave them to us.
 
     With each its place below --output: folders and globs keep the folders that they hold.
