@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from auricle.cli.display import errors, output
-from auricle.cli.transcribe import _found as found_recordings
+from auricle.cli.transcribe import found_recordings
 from auricle.files import check_folder_of
 from auricle.voices import Verifier, VoiceBook, cosine
 
