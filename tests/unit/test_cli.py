@@ -57,6 +57,7 @@ def test_train_says_what_it_does_and_what_came_of_it(folder: Path) -> None:
     told = "\n".join(lines)
     assert "2 of 10 recordings are set aside, parted by speaker" in told
     assert re.search(r"on \d+ processor threads?\b", told)
+    assert "little sound to learn to write from: half an hour" in told
     assert "finished: the budget is used after 2 updates" in told
     assert "warning: next to no word comes out right yet" in told
 

@@ -74,18 +74,13 @@ def export(
     written = export_bundle(
         bundle, network, about, settings=options, score=score, goal=task.goal, more=more
     )
-    _say(written, bundle, state["scores"], len(examples))
-    if deaf(state["scores"], task.goal):
-        errors.print(
-            "warning: on the validation clips next to no word comes out right: this model is not "
-            "ready for use; train it longer, or on more recordings",
-            markup=False,
-            soft_wrap=True,
-        )
+    _say(written, bundle, state["scores"], len(examples), task.goal)
 
 
-def _say(written: Bundle, path: Path, scores: dict[str, float], clips: int) -> None:
-    """What was measured, which precision was chosen and why."""
+def _say(
+    written: Bundle, path: Path, scores: dict[str, float], clips: int, goal: tuple[str, str]
+) -> None:
+    """What was measured, which precision was chosen and why; whether it is of any use yet."""
     facts = written.card.metrics["export"]
     output.print(_measured(facts, list(scores), clips))
     errors.print(
@@ -95,6 +90,13 @@ def _say(written: Bundle, path: Path, scores: dict[str, float], clips: int) -> N
         markup=False,
         soft_wrap=True,
     )
+    if deaf(facts[facts["chosen"]], goal):
+        errors.print(
+            "warning: on the validation clips next to no word comes out right: this model is not "
+            "ready for use; train it longer, or on more recordings",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _measured(facts: dict[str, Any], metrics: list[str], clips: int) -> Table:

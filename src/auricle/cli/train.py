@@ -20,6 +20,7 @@ from auricle.errors import ConfigError
 from auricle.files import make_folder, write_text
 
 VALID_SHARE = 0.1  # of data that comes without splits
+SMALL_H = 1.0  # of sound; see "How much data?" in README.md
 TWICE_S = 1.0  # signals closer than this are one: torchrun repeats what the terminal sent
 
 
@@ -81,8 +82,7 @@ def train(
 
     budget = config.to_dict()["budget"]
     with _stopping() as signals, TrainingDisplay(budget) as display:
-        stop = lambda: bool(signals)  # noqa: E731
-        outcome = fit(learner, parts["train"], parts["valid"], out, display, stop)
+        outcome = fit(learner, parts["train"], parts["valid"], out, display, lambda: bool(signals))
     if outcome.goes_on:
         _say(f"stopped at update {outcome.steps}, saved; the same command goes on")
         raise typer.Exit(128 + signals[0])
@@ -176,6 +176,11 @@ def _settings(
         f"rate {values['optimizer']['rate']:g}, "
         f"budget {', '.join(f'{v:g} {k}' for k, v in budget.items()) or 'none'}"
     )
+    if kind.answer == "tokens" and hours < SMALL_H:
+        _say(
+            "little sound to learn to write from: half an hour of one voice came to 9 of 10 words "
+            "wrong, 4 of 10 letters; hours of it make words"
+        )
     return config
 
 

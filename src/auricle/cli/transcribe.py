@@ -86,9 +86,9 @@ def transcribe(
         skipped = f", {len(places) - len(paths)} were there" if skip_done else ""
         told = f"{done} written to {output_dir}{os.sep}{skipped}"
         errors.print(told, markup=False, soft_wrap=True)
+    if failed and len(paths) > 1:
+        errors.print(f"{failed} of {len(paths)} recordings could not be transcribed")
     if failed:
-        if len(paths) > 1:
-            errors.print(f"{failed} of {len(paths)} recordings could not be transcribed")
         raise typer.Exit(2)
 
 
