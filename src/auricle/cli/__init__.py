@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from auricle.cli import align, data, evaluate, lm, model, train, transcribe
+from auricle.cli import align, data, evaluate, lm, model, plot, train, transcribe
 from auricle.cli.display import errors
 from auricle.errors import AuricleError
 
@@ -38,6 +38,7 @@ app.command("align", rich_help_panel="Use", short_help="When each word of a text
 app.command("info", rich_help_panel="Use", short_help="Say what a model or a recording is.")(
     model.info
 )
+app.command("plot", rich_help_panel="Use", short_help="Draw a recording.")(plot.plot)
 app.command("prepare", rich_help_panel="Data", short_help="Make a public corpus ready.")(
     data.prepare
 )
