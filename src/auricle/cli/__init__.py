@@ -16,6 +16,7 @@ from auricle.cli import (
     lexicon,
     lm,
     model,
+    plot,
     speaker,
     spot,
     train,
@@ -60,6 +61,7 @@ app.command("spot", rich_help_panel="Use", short_help="Find keywords in long rec
 app.command("info", rich_help_panel="Use", short_help="Say what a model or a recording is.")(
     model.info
 )
+app.command("plot", rich_help_panel="Use", short_help="Draw a recording.")(plot.plot)
 app.command("prepare", rich_help_panel="Data", short_help="Make a public corpus ready.")(
     data.prepare
 )
