@@ -234,3 +234,31 @@ def test_what_is_wrong_with_labels_is_found(data: tuple[Example, ...]) -> None:
     assert any("'A' (1 times): 'a'" in line for line in found["misspelt_label"].details)
     with pytest.raises(DataError, match="odd: label 'aa' is not among"):
         task.batch([odd])
+
+
+def test_a_long_recording_is_read_where_it_is_needed(
+    data: tuple[Example, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slope = np.linspace(-0.9, 0.9, 100 * 16_000, dtype=np.float32)
+    audio.save(tmp_path / "long.wav", slope, 16_000)
+    long = Example("long", tmp_path / "long.wav", 100.0, labels=data[0].labels)
+    task = learned(data, "features.kind=wave", "window={window_s=0.5, hop_s=0.5}")
+    monkeypatch.setattr("auricle.batches.SoundCache.load", None)
+    batch = task.batch([long, replace(long, id="other")], Draw(0, 0))
+    first, second = batch.features[:, :, 0].numpy()
+    assert first.shape == (8_000,)
+    assert abs(first[0] - second[0]) > 0.02  # from two places
+    assert first[-1] - first[0] == pytest.approx(1.8 * 0.5 / 100, abs=1e-3)
+
+
+def test_a_clip_of_a_hundredth_of_a_second_is_named(
+    data: tuple[Example, ...], tmp_path: Path
+) -> None:
+    audio.save(tmp_path / "short.wav", np.full(160, 0.1, np.float32), 16_000)
+    short = Example("short", tmp_path / "short.wav", 0.01, labels=data[0].labels)
+    task = learned(data)
+    report = task.examine({"train": (*data, short), "valid": data})
+    assert {problem.kind for problem in report.errors} == {"empty"}
+    assert report.failing == {"short"}
+    (answer,) = task.predict(task.model().eval(), task.batch([short]))  # and yet nothing breaks
+    assert answer.duration_s == pytest.approx(0.01)

@@ -275,7 +275,7 @@ class Broadcast(nn.Module):
         y = self.stem(y.transpose(1, 2)[:, None])
         lengths = strided(lengths, self.stride)
         valid = frames_mask(lengths, y.shape[3])
-        y = rectified(y) * valid[:, :, None]
+        y = rectified(y)  # each block masks what crosses time
         for block in self.blocks:
             y = block(y, valid)
         return y.mean(2).transpose(1, 2), lengths
