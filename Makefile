@@ -34,5 +34,5 @@ clean:
 .venv/stamp: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) --constraint constraints.txt torch
-	.venv/bin/python $(PIP) --constraint constraints.txt --editable '.[train,dev]'
+	.venv/bin/python $(PIP) --constraint constraints.txt --editable '.[train,serve,dev]'
 	touch $@

@@ -40,6 +40,8 @@ Source = str | os.PathLike[str] | tuple[NDArray[Any], int]
 """A file; or samples within -1..1, (N,) or (N, channels), and their rate in Hz."""
 Progress = Callable[[float], None]
 """Told how many further seconds of sound are done."""
+Run = Callable[[Sequence[Float32]], list[Float32]]
+"""(T, F) each, T >= 1 -> (T2, ...) each: `Session`, or what stands before it."""
 R = TypeVar("R")
 
 
@@ -145,7 +147,7 @@ class Engine:
         except ConfigError as error:
             raise ModelError(f"{bundle.path}: {error}") from None
         self.rate_hz = self.front_end.settings.sample_rate_hz
-        self.session = Session(bundle.member(GRAPH), threads=threads, name=str(bundle.path))
+        self.session: Run = Session(bundle.member(GRAPH), threads=threads, name=str(bundle.path))
 
     def answer_many(
         self,

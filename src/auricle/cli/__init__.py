@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from auricle.cli import data, evaluate, lexicon, lm, model, train, transcribe
+from auricle.cli import data, evaluate, lexicon, lm, model, serve, train, transcribe
 from auricle.cli.display import errors
 from auricle.errors import AuricleError
 
@@ -34,6 +34,9 @@ app.command("transcribe", rich_help_panel="Use", short_help="Recordings in, text
 )
 app.command("info", rich_help_panel="Use", short_help="Say what a model or a recording is.")(
     model.info
+)
+app.command("serve", rich_help_panel="Use", short_help="Answer over HTTP, with a page.")(
+    serve.serve
 )
 app.command("prepare", rich_help_panel="Data", short_help="Make a public corpus ready.")(
     data.prepare
