@@ -84,7 +84,9 @@ class Tab:
         """Errors that the browser logged, what its content policy refused included."""
         logged = (e["params"]["entry"] for e in self.events if e["method"] == "Log.entryAdded")
         thrown = [e for e in self.events if e["method"] == "Runtime.exceptionThrown"]
-        return [each["text"] for each in logged if each["level"] == "error"] + list(map(str, thrown))
+        return [each["text"] for each in logged if each["level"] == "error"] + list(
+            map(str, thrown)
+        )
 
 
 @contextmanager

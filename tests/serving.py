@@ -1,6 +1,5 @@
 """A real server on a free port, for tests and benchmarks."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any
 import uvicorn
 
 from auricle.serve.app import create_app
-from auricle.serve.server import configure
+from auricle.serve.server import configure, listen
 from auricle.serve.settings import ServeSettings
 
 CLIPS = Path(__file__).parents[1] / "examples" / "clips"
@@ -37,7 +36,7 @@ def serving(state: Path, **values: Any) -> Iterator[Running]:
     """Serve the shipped model in a thread; at the end, in an orderly way, no more."""
     settings = ServeSettings.parse({"state": state, "port": 0, "threads": 1} | values)
     server = uvicorn.Server(configure(settings, create_app(settings), log_level="error"))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+    with listen(settings) as listening:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         while not server.started and thread.is_alive():

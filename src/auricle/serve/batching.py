@@ -91,17 +91,23 @@ class Batching:
 
     def _work(self) -> None:
         while batch := self._take():
-            try:
-                outputs = self._run([each.features for each in batch])
-            except Exception as error:  # noqa: BLE001  (whoever asked gets it)
-                for each in batch:
-                    each.error = error
-            else:
-                for each, output in zip(batch, outputs, strict=True):
-                    each.output = output
+            self._answer(batch)
             self._ran(len(batch))
             for each in batch:
                 each.answered.set()
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        try:
+            outputs = self._run([each.features for each in batch])
+        except Exception as error:  # noqa: BLE001  (whoever asked gets it)
+            if len(batch) == 1:
+                batch[0].error = error
+            else:  # one piece, or too little memory for all: neighbours do not suffer for it
+                for each in batch:
+                    self._answer([each])
+        else:
+            for each, output in zip(batch, outputs, strict=True):
+                each.output = output
 
     def _take(self) -> list[_Waiting]:
         """The next batch; empty when all is done and closed."""
