@@ -26,12 +26,14 @@ clean:
 
 # A stamp is as new as the last set-up: `make` sets up again when what it was made from changed.
 .venv-light/stamp: pyproject.toml
+	@echo "setting up .venv-light (once, a minute or two; some 200 MB) ..."
 	test -x .venv-light/bin/python || $(PYTHON) -m venv .venv-light
 	.venv-light/bin/python $(PIP) --editable .
 	touch $@
 
 # torch first and alone, under the pin: no later requirement can then ask for a build with CUDA.
 .venv/stamp: pyproject.toml constraints.txt
+	@echo "setting up .venv with torch (once, some minutes) ..."
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) --constraint constraints.txt torch
 	.venv/bin/python $(PIP) --constraint constraints.txt --editable '.[train,serve,dev]'

@@ -70,6 +70,9 @@ def trained(task: Any, examples: list) -> dict[int, float]:
             records.append(dict(record))
             print(f"\rupdate {record['step']}", end="", file=sys.stderr, flush=True)
 
+        def resumed(self, _: Mapping[str, Any]) -> None:
+            pass
+
         def evaluated(self, _: Mapping[str, Any]) -> None:
             common.note("")
 

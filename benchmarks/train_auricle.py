@@ -31,6 +31,9 @@ class Rounds:
             self.audio_s, self.batches = 0.0, 0
             self.wait()
 
+    def resumed(self, _: Mapping[str, Any]) -> None:
+        pass
+
     def evaluated(self, _: Mapping[str, Any]) -> None:
         """Evaluations are put off to the end: training alone is measured."""
 

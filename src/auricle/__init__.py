@@ -6,20 +6,23 @@ print(recognizer.transcribe("clip.wav").text)
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
 
 if TYPE_CHECKING:
-    from auricle.results import Segment, Transcript, Word
+    from auricle.decode import BeamSettings, GreedySettings
+    from auricle.results import Alternative, Segment, Transcript, Word
     from auricle.runtime import Recognizer, load
 
-__version__ = version("auricle")
+    __version__: str
 __all__ = [
+    "Alternative",
     "AuricleError",
+    "BeamSettings",
     "ConfigError",
     "DataError",
+    "GreedySettings",
     "ModelError",
     "Recognizer",
     "Segment",
@@ -29,8 +32,12 @@ __all__ = [
     "load",
 ]
 
-# Imported when first asked for: numpy and its friends cost more than the rest of `import auricle`.
+# Imported when first asked for: numpy and its friends cost more than the rest of `import auricle`,
+# and what finds the version costs more than that rest.
 _LAZY = {
+    "Alternative": "auricle.results",
+    "BeamSettings": "auricle.decode",
+    "GreedySettings": "auricle.decode",
     "Recognizer": "auricle.runtime",
     "Segment": "auricle.results",
     "Transcript": "auricle.results",
@@ -40,6 +47,10 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("auricle")
     if name in _LAZY:
         return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'auricle' has no attribute {name!r}")

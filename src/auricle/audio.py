@@ -315,7 +315,7 @@ def _open_media(path: Path, most_values: float) -> Iterator[_Source]:
     except ImportError:
         raise DataError(
             f"{path}: {path.suffix} is read through PyAV, which is not installed:"
-            " pip install auricle[media], or convert the file to WAV or FLAC"
+            " pip install '.[media]', or convert the file to WAV or FLAC"
         ) from None
     try:
         with av.open(str(path), metadata_errors="replace") as container:

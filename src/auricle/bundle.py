@@ -5,6 +5,8 @@ A bundle is a zip file of stored (never compressed) members; `unzip -l` and `unz
     card.json             what the model is: versions, settings, tokenizer, metrics, checksums
     model.onnx            the graph that the runtime runs
     weights.safetensors   the trained weights, for fine-tuning; may be missing
+    lm.bin                a language model (`auricle.lm`); may be missing
+    lexicon.txt           words, and how they sound if the model hears phonemes; may be missing
 
 Nothing in it is pickled and nothing in it is executed. A bundle may come from a stranger: sizes
 are bounded before anything is read, names come from a closed alphabet, and no byte of a member is
@@ -28,14 +30,18 @@ from typing import Any, Literal, Self
 from pydantic import Field
 
 from auricle.config import Settings
+from auricle.decode import Calibration, DecodeSettings, GreedySettings
 from auricle.errors import ConfigError, ModelError
 from auricle.files import regular, replacing
 
 FORMAT_VERSION = 1
 SHIPPED = Path(__file__).parent / "assets"
+SUFFIX = ".auricle"
 CARD = "card.json"
 GRAPH = "model.onnx"
 WEIGHTS = "weights.safetensors"
+LM = "lm.bin"
+LEXICON = "lexicon.txt"
 
 LARGEST_CARD_BYTES = 16 << 20
 LARGEST_MEMBER_BYTES = 2 << 30  # what one protobuf, and so one ONNX graph, may hold
@@ -77,7 +83,8 @@ class Card(Settings):
     settings: dict[str, Any] = Field({})  # the whole resolved configuration of the training
     features: dict[str, Any]  # FeatureSettings
     tokenizer: dict[str, Any] = Field({})  # self-contained
-    decode: dict[str, Any] = Field({})  # decoding defaults
+    decode: DecodeSettings = GreedySettings()  # defaults; the caller may ask for others
+    confidence: dict[str, Calibration] = Field({})  # of words, by the kind of decoding
     metrics: dict[str, Any] = Field({})
     description: str = ""  # the model card, Markdown
     members: dict[str, Member] = Field({})  # filled in by `write_bundle`
@@ -122,6 +129,11 @@ class Bundle:
             ModelError: not a bundle, damaged, hostile, or of a format this version cannot read.
         """
         path = Path(path)
+        if path.is_dir():
+            raise ModelError(
+                f"{path}: a folder, and no bundle; a run becomes one by `auricle export {path} "
+                f"{path.name}.auricle`"
+            )
         with _opened(path) as archive:
             infos = {info.filename: info for info in archive.infolist()}
             card = _parse_card(path, archive.read(infos[CARD]))

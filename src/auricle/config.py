@@ -65,6 +65,41 @@ def resolve(
     return cls.parse(merge(cls().to_dict(), base, recipe_values, words), source)
 
 
+def known_recipes() -> dict[str, str]:
+    """The recipes that come along: their names, and the first line of each, which says what for."""
+    return {
+        name: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
+        for name, path in _recipe_files().items()
+    }
+
+
+def find_recipe(name: str) -> Path:
+    """A path as it is, or the path of the recipe that comes along under this name.
+
+    Raises:
+        ConfigError: when there is neither; names those that there are.
+    """
+    path, known = Path(name), _recipe_files()
+    if name in known and not path.is_file():
+        return known[name]
+    if not path.exists():
+        raise ConfigError(f"{name}: no such file, and no recipe of that name: {', '.join(known)}")
+    return path
+
+
+def _recipe_files() -> dict[str, Path]:
+    """By name; a name that two tasks have is `task/name`."""
+    here = Path(__file__).parent
+    folders = (here / "recipes", here.parents[1] / "recipes")  # as installed; in a clone
+    folder = next((each for each in folders if each.is_dir()), folders[0])
+    paths = sorted(folder.glob("*/*.toml"))
+    stems = [path.stem for path in paths]
+    return {
+        stem if stems.count(stem) == 1 else f"{path.parent.name}/{stem}": path
+        for stem, path in zip(stems, paths, strict=True)
+    }
+
+
 def read_recipe(path: Path) -> dict[str, Any]:
     """The nested values of a TOML recipe."""
     try:
@@ -140,7 +175,8 @@ def _explain(cls: type[Settings], error: ValidationError) -> str:
     """One line for the first problem pydantic found, with the nearest known key."""
     first = error.errors()[0]
     where = tuple(str(part) for part in first["loc"])
-    key = ".".join(part for part in where if part not in _union_tags(cls))
+    tags = _union_tags(cls)  # the last part is the key itself, even if a kind is called so too
+    key = ".".join(part for part in (*(p for p in where[:-1] if p not in tags), *where[-1:]))
     if first["type"] == "extra_forbidden":
         known = sorted(_keys(cls))
         same_name = [name for name in known if name.rpartition(".")[2] == where[-1]]

@@ -102,6 +102,7 @@ def export_bundle(
     settings: ExportSettings | None = None,
     score: Score | None = None,
     goal: Goal = ("wer", "min"),
+    more: Mapping[str, bytes] | None = None,
 ) -> Bundle:
     """Write `model` as the bundle `path`, or say why not.
 
@@ -110,6 +111,7 @@ def export_bundle(
         card: all that is known before the export; precision, metrics and description are added to.
         score: scores a bundle on real clips; without it, no int8 graph can be chosen.
         goal: the score that decides, and where it is better.
+        more: members beside graph and weights, that are there when the bundle is scored.
 
     Raises:
         ModelError: the graph answers differently, or int8 was asked for and is worse.
@@ -119,7 +121,7 @@ def export_bundle(
     if settings.precision == "int8" and score is None:
         raise ConfigError("precision = int8 is judged on validation clips: give some, or use fp32")
     model = copy.deepcopy(model).cpu().float().eval()
-    weights = _weights(model, settings.weights)
+    weights, more = _weights(model, settings.weights), more or {}
     front_end = FrontEnd(FeatureSettings.parse(card.features, "features"))
     with tempfile.TemporaryDirectory() as folder:
         exact, small = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
@@ -133,19 +135,21 @@ def export_bundle(
         candidates = {}
         for precision, graph in graphs.items():
             trial = card.model_copy(update={"precision": precision})
-            bundle = write_bundle(Path(folder, f"{precision}.auricle"), trial, {GRAPH: graph})
+            members = {GRAPH: graph, **more}
+            bundle = write_bundle(Path(folder, f"{precision}.auricle"), trial, members)
             scores = dict(score(bundle)) if score else {}
             candidates[precision] = Candidate(precision, graph, scores, speeds[precision])
     chosen, reason = choose(candidates, settings, goal)
+    scored = list(candidates["fp32"].scores)
     measured = {name: candidate.to_dict() for name, candidate in candidates.items()}
     export = {"gate": gate_report.to_dict(), "chosen": chosen, "reason": reason, **measured}
-    description = f"{card.description.rstrip()}\n\n{_table(measured)}\n{reason}.\n".lstrip()
+    description = f"{card.description.rstrip()}\n\n{_table(measured, scored)}\n{reason}.\n".lstrip()
     updates = {
         "precision": chosen,
         "metrics": {**card.metrics, "export": export},
         "description": description,
     }
-    members = {GRAPH: candidates[chosen].graph, **weights}
+    members = {GRAPH: candidates[chosen].graph, **weights, **more}
     write_bundle(path, card.model_copy(update=updates), members)
     return Bundle.read(path)
 
@@ -266,11 +270,11 @@ def choose(
     metric, better = goal
     loss = small.scores[metric] - exact.scores[metric]
     loss = loss if better == "min" else -loss
-    figures = f"{metric} {small.scores[metric]:.4f} in int8, {exact.scores[metric]:.4f} in fp32"
+    figures = f"{metric} {small.scores[metric]:.2%} in int8, {exact.scores[metric]:.2%} in fp32"
     if not loss <= settings.int8_loss:
         if settings.precision == "int8":
             raise ModelError(
-                f"int8 loses too much: {figures}, allowed is {settings.int8_loss:g} more: use"
+                f"int8 loses too much: {figures}, allowed is {settings.int8_loss:.2%} more: use"
                 " precision = auto or fp32, or allow more with int8_loss"
             )
         return "fp32", f"fp32: int8 loses too much ({figures})"
@@ -314,11 +318,14 @@ def _difference(output: Float32, wanted: Float32) -> float:
     return float(np.abs(output - wanted).max(initial=0))
 
 
-def _table(measured: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown, one row per precision."""
-    columns = list(next(iter(measured.values())))
-    rows = [["graph", *columns], ["---"] * (1 + len(columns))]
-    rows += [[name, *(f"{row[key]:.6g}" for key in columns)] for name, row in measured.items()]
+def _table(measured: Mapping[str, Mapping[str, Any]], scores: Sequence[str]) -> str:
+    """Markdown, one row per precision; scores are shares of one."""
+    columns = ["graph", *(f"{score}, %" for score in scores), "x real time", "MB"]
+    rows = [columns, ["---"] * len(columns)]
+    for name, row in measured.items():
+        figures = [f"{100 * row[score]:.2f}" for score in scores]
+        figures += [f"{row['times_real_time']:.0f}", f"{row['graph_bytes'] / 1e6:.1f}"]
+        rows.append([name, *figures])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 

@@ -7,7 +7,7 @@ are none, so it is always finite (the same contract as jiwer's).
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import zip_longest
 from typing import Any, Literal, NamedTuple
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from rapidfuzz.distance import Levenshtein
 
 from auricle.errors import DataError
+
+DRAWN_AT_ONCE = 1_000  # bootstrap draws in memory
 
 Kind = Literal["hit", "substitution", "deletion", "insertion"]
 
@@ -34,6 +36,18 @@ class Edit(NamedTuple):
     kind: Kind
     reference: str | None
     hypothesis: str | None
+
+
+class Bin(NamedTuple):
+    """One bin of a reliability picture."""
+
+    low: float
+    high: float
+    words: int
+    confidence: float
+    """Their mean."""
+    right: float
+    """The share that is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,12 +123,7 @@ class ErrorCounts:
         """
         if len(self.rows) < 2:
             return None
-        # Utterances with equal counts are interchangeable, so drawing N of N utterances is one
-        # multinomial draw over the distinct counts, however large the corpus.
-        distinct, times = np.unique(self._pairs, axis=0, return_counts=True)
-        rng = np.random.default_rng(seed)
-        drawn = rng.multinomial(len(self.rows), times / len(self.rows), size=draws)
-        errors, reference = (drawn @ distinct).T
+        errors, reference = _draws(self._pairs, draws, seed).T
         tail = (1 - confidence) / 2
         low, high = np.quantile(errors / np.maximum(reference, 1), [tail, 1 - tail])
         return Interval(float(low), float(high))
@@ -131,6 +140,24 @@ class ErrorCounts:
             "reference": self.reference,
             "utterances": len(self.rows),
         }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How a second system's answers to the same utterances compare with a first one's."""
+
+    change: float
+    """The second rate minus the first: below 0, the second system is better."""
+    interval: Interval
+    """Of the change."""
+    p_value: float
+    """Two-sided: how often chance alone would show so clear a change."""
+    better: int
+    """Utterances in which the second makes fewer errors."""
+    worse: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"interval": list(self.interval)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,6 +228,39 @@ def cer(references: Sequence[str], hypotheses: Sequence[str]) -> float:
     return score_characters(references, hypotheses).rate
 
 
+def compare(
+    first: ErrorCounts,
+    second: ErrorCounts,
+    confidence: float = 0.95,
+    draws: int = 10_000,
+    seed: int = 0,
+) -> Difference | None:
+    """Paired bootstrap over utterances (Bisani & Ney 2004) of two systems on the same references.
+
+    None with fewer than two utterances.
+
+    Raises:
+        DataError: when the references differ in number or length.
+    """
+    if not np.array_equal(first._pairs[:, 1], second._pairs[:, 1]):
+        raise DataError("only answers to the same references can be compared, in the same order")
+    if len(first.rows) < 2:
+        return None
+    change = second._pairs[:, 0] - first._pairs[:, 0]
+    drawn = _draws(np.stack([change, first._pairs[:, 1]], axis=1), draws, seed)
+    changes = drawn[:, 0] / np.maximum(drawn[:, 1], 1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(changes, [tail, 1 - tail])
+    rarer = min((changes <= 0).sum(), (changes >= 0).sum())
+    return Difference(
+        change=second.rate - first.rate,
+        interval=Interval(float(low), float(high)),
+        p_value=min(1.0, 2 * (int(rarer) + 1) / (draws + 1)),
+        better=int((change < 0).sum()),
+        worse=int((change > 0).sum()),
+    )
+
+
 def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Edit]:
     """The edits of one cheapest alignment (Levenshtein distance), hits included, in order.
 
@@ -214,6 +274,52 @@ def align(reference: Sequence[str], hypothesis: Sequence[str]) -> list[Edit]:
         )
         edits += [Edit(_KINDS[step.tag], *pair) for pair in pairs]
     return edits
+
+
+def right_words(references: Sequence[str], hypotheses: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each word of the hypotheses, one after the other, is aligned with an equal one."""
+    return np.array(
+        [
+            edit.kind == "hit"
+            for reference, hypothesis in _pairs(references, hypotheses)
+            for edit in align(reference.split(), hypothesis.split())
+            if edit.hypothesis is not None
+        ],
+        np.bool_,
+    )
+
+
+def reliability(
+    confidence: Sequence[float] | NDArray[np.float64],
+    right: Sequence[bool] | NDArray[np.bool_],
+    bins: int = 10,
+) -> list[Bin]:
+    """Confidences held against the truth, in bins of equal width; empty bins are left out.
+
+    Args:
+        confidence: of each word, 0 to 1.
+        right: whether it was right.
+        bins: how many.
+
+    Raises:
+        DataError: when the two differ in length.
+    """
+    sure, truth = np.asarray(confidence, np.float64), np.asarray(right, np.float64)
+    if sure.shape != truth.shape:
+        raise DataError(f"{len(sure)} confidences for {len(truth)} words")
+    place = np.minimum((sure * bins).astype(np.int64), bins - 1)
+    found = []
+    for number in np.unique(place).tolist():
+        inside = place == number
+        means = float(sure[inside].mean()), float(truth[inside].mean())
+        found.append(Bin(number / bins, (number + 1) / bins, int(inside.sum()), *means))
+    return found
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Expected calibration error: how far confidence and truth lie apart, 0 to 1 (Naeini 2015)."""
+    apart = sum(each.words * abs(each.confidence - each.right) for each in bins)
+    return apart / max(sum(each.words for each in bins), 1)
 
 
 def confusions(
@@ -253,6 +359,19 @@ def _count(
                 row[_COLUMNS[edit.tag]] += 1
             row[0] -= row[1] + row[2]
     return ErrorCounts(np.array(rows, np.int64).reshape(-1, 4))
+
+
+def _draws(rows: NDArray[np.int64], draws: int, seed: int) -> NDArray[np.int64]:
+    """The sums of N rows drawn from (N, K) with replacement, `draws` times: (draws, K)."""
+    # Equal rows are interchangeable, so drawing N of N utterances is one multinomial draw over
+    # the distinct rows, however large the corpus.
+    distinct, times = np.unique(rows, axis=0, return_counts=True)
+    rng = np.random.default_rng(seed)
+    drawn = [
+        rng.multinomial(len(rows), times / len(rows), size=min(DRAWN_AT_ONCE, draws - at))
+        for at in range(0, draws, DRAWN_AT_ONCE)
+    ]
+    return np.concatenate([each @ distinct for each in drawn])
 
 
 def _pairs(references: Sequence[str], hypotheses: Sequence[str]) -> Iterable[tuple[str, str]]:

@@ -14,6 +14,7 @@ LINE_LETTERS = 42  # the longest line of a subtitle, by broadcasters' custom
 CUE_LINES = 2
 CUE_LONGEST_S = 7.0
 CUE_SHORTEST_MS = 1000  # a shorter cue stays longer, if the next one leaves it the time
+SHORTEST_INTERVAL_S = 1e-3  # of a TextGrid
 _VTT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 
@@ -46,22 +47,41 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """One way to hear a stretch of sound, and its share of the probability of all (0 to 1)."""
+
+    start_s: float
+    end_s: float
+    text: str
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was said in a recording of `duration_s` seconds."""
+    """What was said in a recording of `duration_s` seconds.
+
+    `alternatives`, if they were asked for: for one stretch of sound after the other, the ways to
+    hear it, the likeliest first.
+    """
 
     text: str
     segments: tuple[Segment, ...]
     duration_s: float
     language: str | None = None
+    alternatives: tuple[Alternative, ...] = ()
 
     @classmethod
     def of(
-        cls, segments: Iterable[Segment], duration_s: float, language: str | None = None
+        cls,
+        segments: Iterable[Segment],
+        duration_s: float,
+        language: str | None = None,
+        alternatives: Iterable[Alternative] = (),
     ) -> Self:
         """The transcript that segments make, in their order."""
         segments = tuple(segments)
         text = " ".join(segment.text for segment in segments if segment.text)
-        return cls(text, segments, duration_s, language)
+        return cls(text, segments, duration_s, language, tuple(alternatives))
 
     @property
     def words(self) -> tuple[Word, ...]:
@@ -84,14 +104,16 @@ class Transcript:
                 Segment(**{**segment, "words": tuple(Word(**word) for word in segment["words"])})
                 for segment in values["segments"]
             )
-            return cls(**{**values, "segments": segments})
+            others = tuple(Alternative(**each) for each in values.get("alternatives", ()))
+            return cls(**{**values, "segments": segments, "alternatives": others})
         except (KeyError, TypeError) as error:
             raise DataError(f"this is not a transcript: {error!r}") from None
 
 
 def to_txt(transcript: Transcript) -> str:
-    """The text alone, on one line."""
-    return transcript.text + "\n"
+    """The text alone, on one line; below it the alternatives, each after its share."""
+    others = (f"{each.share:.3f}\t{each.text}\n" for each in transcript.alternatives)
+    return "".join((transcript.text + "\n", *others))
 
 
 def to_srt(transcript: Transcript) -> str:
@@ -125,9 +147,9 @@ def verbose_json(transcript: Transcript) -> dict[str, Any]:
     """The answer that OpenAI's transcription interface gives for response_format=verbose_json.
 
     What no CTC model knows has a neutral value: no tokens, temperature 0, no_speech_prob 0. The
-    confidence of a word is ours, beyond that interface.
+    confidence of a word is ours, beyond that interface, and so are alternatives.
     """
-    return {
+    answer: dict[str, Any] = {
         "task": "transcribe",
         "language": transcript.language or "unknown",
         "duration": _rounded(transcript.duration_s),
@@ -157,6 +179,67 @@ def verbose_json(transcript: Transcript) -> dict[str, Any]:
             for word in transcript.words
         ],
     }
+    if transcript.alternatives:
+        answer["alternatives"] = [
+            {
+                "start": _rounded(each.start_s),
+                "end": _rounded(each.end_s),
+                "text": each.text,
+                "share": _rounded(each.share),
+            }
+            for each in transcript.alternatives
+        ]
+    return answer
+
+
+def to_textgrid(transcript: Transcript) -> str:
+    """A TextGrid of Praat's, long form: one tier of segments and one of words.
+
+    Intervals cover the whole recording, silence as empty ones. One that begins before the last one
+    ended begins with its end, and none is shorter than a millisecond.
+    """
+    tiers = {
+        "segments": _gapless((each.text, each.start_s, each.end_s) for each in transcript.segments),
+        "words": _gapless((each.text, each.start_s, each.end_s) for each in transcript.words),
+    }
+    end_s = max([transcript.duration_s, *(tier[-1][2] for tier in tiers.values() if tier)])
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    lines += ["xmin = 0", f"xmax = {end_s:.6f}", "tiers? <exists>", "size = 2", "item []:"]
+    for number, (name, intervals) in enumerate(tiers.items(), 1):
+        begin_s = intervals[-1][2] if intervals else 0.0
+        if end_s > begin_s:
+            intervals.append(("", begin_s, end_s))
+        lines += [
+            f"    item [{number}]:",
+            '        class = "IntervalTier"',
+            f'        name = "{name}"',
+            "        xmin = 0",
+            f"        xmax = {end_s:.6f}",
+            f"        intervals: size = {len(intervals)}",
+        ]
+        for at, (text, begin, end) in enumerate(intervals, 1):
+            quoted = text.replace('"', '""')
+            lines += [
+                f"        intervals [{at}]:",
+                f"            xmin = {begin:.6f}",
+                f"            xmax = {end:.6f}",
+                f'            text = "{quoted}"',
+            ]
+    return "\n".join(lines) + "\n"
+
+
+def to_ctm(transcript: Transcript, name: str = "recording") -> str:
+    """NIST's CTM: recording, channel, start and length in seconds, word, confidence, by line.
+
+    Fields have no spaces: those of the name become `_`, and a word of several is several lines.
+    """
+    recording = "_".join(name.split()) or "recording"
+    words = (part for segment in transcript.segments for part in _spans(segment))
+    return "".join(
+        f"{recording} 1 {word.start_s:.3f} {max(0.0, word.end_s - word.start_s):.3f} {word.text}"
+        f" {word.confidence:.3f}\n"
+        for word in words
+    )
 
 
 FORMATS: dict[str, Callable[[Transcript], str]] = {
@@ -164,7 +247,14 @@ FORMATS: dict[str, Callable[[Transcript], str]] = {
     "srt": to_srt,
     "vtt": to_vtt,
     "json": to_json,
+    "textgrid": to_textgrid,
+    "ctm": to_ctm,
 }
+
+
+def written(transcript: Transcript, style: str, name: str) -> str:
+    """A transcript in one of `FORMATS`; some carry the recording's name in every line."""
+    return to_ctm(transcript, name) if style == "ctm" else FORMATS[style](transcript)
 
 
 class _Cue(NamedTuple):
@@ -210,15 +300,43 @@ def _groups(segment: Segment) -> Iterator[list[_Timed]]:
 
 def _timed(segment: Segment) -> Iterator[_Timed]:
     """Words no longer than a line. Time within an untimed text or a cut word goes by letters."""
-    spans = segment.words or (Word(segment.text, segment.start_s, segment.end_s, 1.0),)
-    for span in spans:
+    for span in segment.words or _untimed(segment):
         parts = [part for word in span.text.split() for part in _lines(word)]
-        letters, done = sum(map(len, parts)), 0
-        for part in parts:
-            per_letter_s = (span.end_s - span.start_s) / letters
-            start_s = span.start_s + done * per_letter_s
-            done += len(part)
-            yield _Timed(part, start_s, span.start_s + done * per_letter_s)
+        yield from (_Timed(word.text, word.start_s, word.end_s) for word in _shared(span, parts))
+
+
+def _spans(segment: Segment) -> Iterator[Word]:
+    """The words of a segment, none with a space in it."""
+    for span in segment.words or _untimed(segment):
+        yield from _shared(span, span.text.split())
+
+
+def _untimed(segment: Segment) -> tuple[Word]:
+    sure = 1.0 if segment.confidence is None else segment.confidence
+    return (Word(segment.text, segment.start_s, segment.end_s, sure),)
+
+
+def _shared(span: Word, parts: Sequence[str]) -> Iterator[Word]:
+    """The parts of a word, its time shared out among them by their letters."""
+    letters, done = sum(map(len, parts)), 0
+    for part in parts:
+        per_letter_s = (span.end_s - span.start_s) / letters
+        start_s = span.start_s + done * per_letter_s
+        done += len(part)
+        yield Word(part, start_s, span.start_s + done * per_letter_s, span.confidence)
+
+
+def _gapless(spans: Iterable[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """Spans from 0 on with empty ones between them."""
+    intervals: list[tuple[str, float, float]] = []
+    at_s = 0.0
+    for text, begin_s, stop_s in spans:
+        if begin_s - at_s >= SHORTEST_INTERVAL_S:
+            intervals.append(("", at_s, begin_s))
+            at_s = begin_s
+        intervals.append((text, at_s, max(stop_s, at_s + SHORTEST_INTERVAL_S)))
+        at_s = intervals[-1][2]
+    return intervals
 
 
 def _text(words: Iterable[Word | _Timed]) -> str:
@@ -234,8 +352,8 @@ def _clock(time_ms: int, point: str) -> str:
     return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}{point}{millis:03}"
 
 
-def _rounded(seconds: float) -> float:
-    return round(seconds, 3)
+def _rounded(value: float) -> float:
+    return round(value, 3)
 
 
 def _log(confidence: float | None) -> float:

@@ -32,8 +32,8 @@ from auricle.checkpoint import (
     write_checkpoint,
 )
 from auricle.config import to_toml
-from auricle.data import Dataset, Example, write_manifest
-from auricle.errors import ConfigError
+from auricle.data import Dataset, Example, read_data, write_manifest
+from auricle.errors import ConfigError, DataError, brief
 from auricle.files import make_folder, write_text
 
 
@@ -46,7 +46,9 @@ class Counters:
     position: int = 0  # updates done in this epoch
     minutes: float = 0.0
     evaluated_step: int = -1
+    evaluated_epoch: float = 0.0
     evaluated_minute: float = 0.0
+    owed: bool = False  # an evaluation that was due, and cut short when asked to stop
     worse: int = 0  # evaluations since the best one
     best: dict[str, float] = field(default_factory=dict)
     stopped: str = ""  # why the training ended; "" while it has not
@@ -145,8 +147,11 @@ class TrainingState:
         state = {**card, "counters": asdict(self.counters), "scale": scale}
         write_checkpoint(path, tensors, state)
 
-    def restore(self, path: Path, card: Mapping[str, Any]) -> None:
+    def restore(self, path: Path, card: Mapping[str, Any]) -> str:
         """Take everything from the checkpoint at `path`.
+
+        Returns:
+            why the training had ended; "" if it had not. Under another budget it goes on.
 
         Raises:
             ConfigError: when it was made with other settings of the model, data or optimizer; a
@@ -161,8 +166,10 @@ class TrainingState:
             restore_optimizer(optimizer, under_prefix(f"optimizer.{name}", tensors))
         vars(self.scale).update(state["scale"])
         vars(self.counters).update(state["counters"])
+        ended = self.counters.stopped
         if state["settings"]["budget"] != card["settings"]["budget"]:
             self.counters.stopped = ""
+        return ended
 
 
 class RunFolder:
@@ -192,7 +199,7 @@ class RunFolder:
             name: {
                 "examples": len(examples),
                 "hours": round(sum(e.duration_s for e in examples) / 3600.0, 4),
-                "fingerprint": Dataset(tuple(examples), self.path).fingerprint(),
+                "fingerprint": fingerprint(examples),
             }
             for name, examples in (("train", train), ("valid", valid))
         }
@@ -211,6 +218,29 @@ class RunFolder:
         write_text(self.path / "settings.toml", to_toml(settings))
         for name, examples in (("train", train), ("valid", valid)):
             write_manifest(self.path / f"{name}.jsonl", examples)
+
+    def check_data(self, train: Sequence[Example], valid: Sequence[Example]) -> None:
+        """Compare today's data with what `describe` wrote.
+
+        Raises:
+            ConfigError: it differs; says in what, and what to do.
+        """
+        try:
+            told = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            recorded = {name: told["data"][name]["fingerprint"] for name in ("train", "valid")}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"{self.path}: environment.json is gone or damaged ({brief(error)}), so that "
+                "nobody can say which data this training was begun with: choose another --out"
+            ) from None
+        for name, examples in (("train", train), ("valid", valid)):
+            if fingerprint(examples) != recorded[name]:
+                raise ConfigError(
+                    f"{self.path} holds a training that was begun with other {name} data: "
+                    f"{_changes(self.path / f'{name}.jsonl', examples)}. Choose another --out to "
+                    f"start anew with today's data, or go on with the old: auricle train "
+                    f"{self.path / 'train.jsonl'} --valid {self.path / 'valid.jsonl'} ..."
+                )
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one line to the log, and its numbers to the curves."""
@@ -245,6 +275,29 @@ class RunFolder:
             self._log.close()
         if self._curves is not None:
             self._curves.close()
+
+
+def fingerprint(examples: Sequence[Example]) -> str:
+    """Changes when texts, times or files do; see `Dataset.fingerprint`."""
+    return Dataset(tuple(examples), Path()).fingerprint()
+
+
+def _changes(manifest: Path, examples: Sequence[Example]) -> str:
+    """In what the examples differ from those of the manifest, in words."""
+    try:
+        old = {e.id: e for e in read_data(manifest, what="audio", unreadable="keep").examples}
+    except DataError:
+        return "what it was is no longer there to compare"
+    new = {example.id: example for example in examples}
+    same = old.keys() & new.keys()
+    counts = {
+        "new": len(new.keys() - same),
+        "gone": len(old.keys() - same),
+        "with another text": sum(old[id_].text != new[id_].text for id_ in same),
+    }
+    told = [f"{count} {what}" for what, count in counts.items() if count]
+    told = told or ["their files, times or order are not the same"]
+    return f"of {len(new)} recordings, {', '.join(told)}"
 
 
 def _weights(model: nn.Module) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 `Session` runs the graph over padded batches. `Engine` adds the front end and turns recordings of
 any length into batches of similar pieces across files, in bounded memory; what the outputs mean it
-does not know. `Recognizer` reads them as tokens and gives transcripts:
+does not know. `Recognizer` has a decoder read them as words and gives transcripts:
 
     recognizer = Recognizer.load("model.auricle")
     print(recognizer.transcribe("clip.wav").text)
@@ -17,6 +17,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -24,16 +25,27 @@ from numpy.typing import NDArray
 
 from auricle import audio
 from auricle.bundle import GRAPH, Bundle, find_model
-from auricle.decode import assemble, ctc_greedy, spell
+from auricle.decode import (
+    BeamSettings,
+    Decoder,
+    DecodeSettings,
+    GreedySettings,
+    LanguageModel,
+    Reading,
+    assemble,
+    build_decoder,
+)
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
 from auricle.features import FeatureSettings, FrontEnd
-from auricle.results import Transcript, Word
-from auricle.text import tokenizer_from_dict
+from auricle.results import Alternative, Transcript
+from auricle.text import normalise
+from auricle.vocabulary import read_lm, read_vocabulary
 
 BATCH = 8  # pieces that a graph sees at once
 POOL_BATCHES = 4  # so many batches of pieces are sorted by length together
 LONGEST_S = 20.0  # a longer recording is cut at its pauses
 CHUNK_S = 10.0  # sound read at once
+DECODERS = 4  # kept ready, for other settings or hotwords
 
 Float32 = NDArray[np.float32]
 Source = str | os.PathLike[str] | tuple[NDArray[Any], int]
@@ -164,7 +176,7 @@ class Engine:
 
         Args:
             sources: taken one after the other, as they are needed.
-            interpret: what to keep of each piece's output (T2, ...); the outputs are dropped.
+            interpret: what to keep of the outputs (T2, ...) of a pool of pieces; they are dropped.
             batch: most pieces to run at once.
 
         Yields:
@@ -201,6 +213,8 @@ class Engine:
         heard.read = True
 
     def _chunks(self, source: Source) -> Iterator[Float32]:
+        if isinstance(source, np.ndarray):
+            raise DataError("samples alone have no rate: give (samples, rate_hz), or a file")
         if not isinstance(source, tuple):
             return audio.chunks(source, CHUNK_S, self.rate_hz)
         samples, rate_hz = source
@@ -227,53 +241,130 @@ class Engine:
         pieces = sorted((p for p in pool if not p.heard.error), key=lambda p: -len(p.features))
         # The scales of dynamic quantisation span the batch: neighbours would change the answer.
         batch = 1 if self.bundle.card.precision == "int8" else batch
+        outputs: list[Float32] = []
         for at in range(0, len(pieces), batch):
             these = pieces[at : at + batch]
-            values = interpret(self.session([piece.features for piece in these]))
-            for piece, value in zip(these, values, strict=True):
-                piece.heard.parts.append(Part(piece.start_s, piece.end_s, value))
-                piece.heard.waiting -= 1
+            # Copied: a view would keep the padding of the whole batch.
+            outputs += map(np.array, self.session([piece.features for piece in these]))
             if progress:
                 progress(sum(piece.end_s - piece.start_s for piece in these))
+        # All at once: it is by decoding many together that a beam search is fast.
+        for piece, value in zip(pieces, interpret(outputs), strict=True):
+            piece.heard.parts.append(Part(piece.start_s, piece.end_s, value))
+            piece.heard.waiting -= 1
 
 
 class Recognizer:
     """Speech to text from a bundle whose answer is tokens.
 
+    Args:
+        engine: of the bundle.
+        lm: a language model over words, instead of the bundle's own.
+        decode: how to decode, instead of the bundle's own way.
+
     Raises:
         ModelError: for a bundle that is damaged or answers something else.
     """
 
-    def __init__(self, engine: Engine) -> None:
-        card = engine.bundle.card
-        if card.answer != "tokens" or card.decode.get("kind", "greedy") != "greedy":
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        lm: LanguageModel | None = None,
+        decode: DecodeSettings | None = None,
+    ) -> None:
+        card, path = engine.bundle.card, engine.bundle.path
+        if card.answer != "tokens":
             raise ModelError(
-                f"{engine.bundle.path}: answers with {card.answer}, decoded by {card.decode}; this"
-                " auricle's recogniser knows tokens, decoded greedily: is it for another command?"
+                f"{path}: answers with {card.answer}, this auricle's recogniser knows tokens: is it"
+                " for another command?"
             )
         self.engine = engine
-        self.tokenizer = tokenizer_from_dict(card.tokenizer)
+        self.decode = decode or card.decode
         self.frame_s = engine.front_end.hop_s * card.stride  # of the output
+        self.tokenizer, self.lexicon = read_vocabulary(engine.bundle)
+        self._lm = lm
         self._check()
+        # A server's clients each have their hotwords: a decoder is made once for several requests.
+        self._decoders = lru_cache(maxsize=DECODERS)(self._make_decoder)
+        try:
+            self.decoder()
+        except ConfigError as error:
+            raise ModelError(f"{path}: {error}") from None
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str] | Bundle, *, threads: int | None = None) -> Self:
+    def load(
+        cls,
+        source: str | os.PathLike[str] | Bundle,
+        *,
+        threads: int | None = None,
+        lm: LanguageModel | None = None,
+        decode: DecodeSettings | None = None,
+    ) -> Self:
         """The recogniser of a bundle, a file or one that was read.
 
         Args:
             source: a bundle that was read, its path, or the name of a shipped model.
             threads: of the graph; None: as many as there are cores to use.
+            lm: a language model over words, instead of the bundle's own.
+            decode: how to decode, instead of the bundle's own way.
         """
         bundle = source if isinstance(source, Bundle) else Bundle.read(find_model(source))
-        return cls(Engine(bundle, threads=threads))
+        return cls(Engine(bundle, threads=threads), lm=lm, decode=decode)
 
-    def transcribe(self, source: Source) -> Transcript:
+    @property
+    def normaliser(self) -> str:
+        """The version of the normaliser that the model's transcripts were written with."""
+        text = self.engine.bundle.card.settings.get("text")
+        return str(text.get("normaliser", "none")) if isinstance(text, dict) else "none"
+
+    @cached_property
+    def lm(self) -> LanguageModel | None:
+        """The language model, if there is one; read when first asked for.
+
+        Raises:
+            ModelError: when the bundle's is none, or damaged.
+        """
+        return self._lm if self._lm is not None else read_lm(self.engine.bundle)
+
+    def decoder(
+        self, decode: DecodeSettings | None = None, hotwords: Sequence[str] = ()
+    ) -> Decoder:
+        """What reads the outputs of the graph: arrays in, words out, `frame_s` a frame.
+
+        Args:
+            decode: how, if not as the recogniser does by itself.
+            hotwords: words that are likelier here. They need a beam: without `decode`, a model
+                that decodes greedily by itself takes the defaults of `BeamSettings` for them.
+
+        Raises:
+            ConfigError: for settings or hotwords that this model cannot follow.
+        """
+        settings = decode or self.decode
+        if hotwords and decode is None and isinstance(settings, GreedySettings):
+            settings = BeamSettings()
+        words = tuple(normalise(each, self.normaliser) for each in hotwords)
+        return self._decoders(settings, words)
+
+    def transcribe(
+        self,
+        source: Source,
+        *,
+        hotwords: Sequence[str] = (),
+        decode: DecodeSettings | None = None,
+    ) -> Transcript:
         """The transcript of a recording of any length.
+
+        Args:
+            source: a file, or samples.
+            hotwords: as for `decoder`, names say; they are heard even if no vocabulary has them.
+            decode: as for `decoder`, `BeamSettings(nbest=5)` say.
 
         Raises:
             DataError: when the recording cannot be read.
+            ConfigError: as `decoder`.
         """
-        ((_, answer),) = self.transcribe_many([source])
+        ((_, answer),) = self.transcribe_many([source], hotwords=hotwords, decode=decode)
         if isinstance(answer, AuricleError):
             raise answer
         return answer
@@ -284,6 +375,8 @@ class Recognizer:
         *,
         batch: int = BATCH,
         progress: Progress | None = None,
+        hotwords: Sequence[str] = (),
+        decode: DecodeSettings | None = None,
     ) -> Iterator[tuple[Source, Transcript | AuricleError]]:
         """Each recording with its transcript, or with the error that kept it from having one.
 
@@ -291,15 +384,34 @@ class Recognizer:
             sources: files or samples; taken as they are needed, answered in their order.
             batch: most pieces to run at once; more is faster and takes more memory.
             progress: called with the seconds of sound done since the last call.
+            hotwords: as for `transcribe`.
+            decode: as for `transcribe`.
+
+        Raises:
+            ConfigError: as `decoder`.
         """
-        heard_each = self.engine.answer_many(sources, self._words, batch=batch, progress=progress)
-        for heard in heard_each:
-            yield heard.source, heard.error or self._transcript(heard)
+        read = self.decoder(decode, hotwords).decode_many
+        return (
+            (heard.source, heard.error or self._transcript(heard))
+            for heard in self.engine.answer_many(sources, read, batch=batch, progress=progress)
+        )
 
-    def _words(self, outputs: Sequence[Float32]) -> list[list[Word]]:
-        return [spell(ctc_greedy(each), self.tokenizer, self.frame_s) for each in outputs]
+    def _make_decoder(self, settings: DecodeSettings, hotwords: tuple[str, ...]) -> Decoder:
+        calibration = self.engine.bundle.card.confidence.get(settings.kind)
+        if self._lm is not None:  # fitted to what another one says
+            calibration = None
+        needs_lm = isinstance(settings, BeamSettings) or calibration or self.lexicon
+        return build_decoder(
+            settings,
+            self.tokenizer,
+            self.frame_s,
+            lm=self.lm if needs_lm else None,
+            lexicon=self.lexicon,
+            hotwords=hotwords,
+            calibration=calibration,
+        )
 
-    def _transcript(self, heard: Heard[list[Word]]) -> Transcript:
+    def _transcript(self, heard: Heard[list[Reading]]) -> Transcript:
         words = (
             replace(
                 word,
@@ -307,9 +419,16 @@ class Recognizer:
                 end_s=min(part.start_s + word.end_s, part.end_s),  # the last frame may reach over
             )
             for part in heard.parts
-            for word in part.value
+            for word in part.value[0].words
         )
-        return assemble(words, heard.duration_s, self.engine.bundle.card.language)
+        several = any(len(part.value) > 1 for part in heard.parts)
+        alternatives = (
+            Alternative(part.start_s, part.end_s, reading.text, reading.share)
+            for part in heard.parts
+            for reading in part.value
+        )
+        language = self.engine.bundle.card.language
+        return assemble(words, heard.duration_s, language, alternatives if several else ())
 
     def _check(self) -> None:
         """One second through the graph: are its frames and symbols those of the card?"""

@@ -9,8 +9,8 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -28,6 +28,8 @@ from auricle.parallel import World, local_device
 from auricle.run import Averager, Counters, LossScale, RunFolder, TrainingState
 
 MOST_SKIPPED = 20  # updates in a row without a finite gradient before the training gives up
+MOST_EVALUATIONS = 30  # over the whole budget, where the settings do not say when
+ASKED = "it was asked to stop"
 
 
 class BudgetSettings(Settings):
@@ -61,7 +63,7 @@ class AverageSettings(Settings):
 
 
 class EvaluationSettings(Settings):
-    """When the validation set is scored; by default after every epoch."""
+    """When the validation set is scored; by default after an epoch, 30 times at most."""
 
     every_steps: int | None = Field(None, ge=1)
     every_minutes: float | None = Field(None, gt=0)
@@ -122,6 +124,7 @@ Update = tuple[str, Tensor, dict[str, float]]  # (optimizer, loss to descend, nu
 class Observer(Protocol):
     """Who is told what happens: the command line's progress display, a notebook, a test."""
 
+    def resumed(self, record: Mapping[str, Any]) -> None: ...  # once, where a checkpoint was found
     def step(self, record: Mapping[str, Any]) -> None: ...
     def evaluated(self, record: Mapping[str, Any]) -> None: ...
 
@@ -135,6 +138,7 @@ class Outcome:
     epochs: int
     minutes: float
     reason: str  # why it stopped
+    goes_on: bool  # whether the same call would train further
 
 
 def fit(
@@ -143,6 +147,7 @@ def fit(
     valid: Sequence[Example],
     out: Path,
     observer: Observer | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Train `task` on `train`; keep the weights that score best on `valid`.
 
@@ -153,19 +158,24 @@ def fit(
         out: the run folder: settings, environment, log, `last.safetensors` to go on from and
             `best.safetensors` to use.
         observer: is told of every update and evaluation.
+        stop: asked after every update; once it says True, the training is saved and returns.
 
     Raises:
-        ConfigError: no budget, or settings that contradict each other or the run folder.
+        ConfigError: no budget, or settings or data that contradict each other or the run folder.
         ModelError: when the loss stays not finite; names the utterances.
     """
     budget = task.config.budget
     if budget.epochs is None and budget.steps is None and budget.minutes is None:
         raise ConfigError("no budget: say when to stop, e.g. budget.minutes=30 or budget.epochs=20")
-    training = _Training(task, train, valid, out, observer)
+    training = _Training(task, train, valid, out, observer, stop)
     try:
         return training.run()
     finally:
         training.folder.close()
+
+
+class _AskedError(Exception):
+    """Carries the wish to stop out of the loops; it never leaves `_Training.run`."""
 
 
 class _Training:
@@ -178,8 +188,9 @@ class _Training:
         valid: Sequence[Example],
         out: Path,
         observer: Observer | None,
+        stop: Callable[[], bool] | None,
     ) -> None:
-        self.task, self.config, self.observer = task, task.config, observer
+        self.task, self.config, self.observer, self.stop = task, task.config, observer, stop
         self.train, self.valid = train, valid
         loop = self.config.loop
         self.device = local_device(loop.device)
@@ -197,8 +208,11 @@ class _Training:
         )
         self.folder = RunFolder(out, loop.tensorboard, writes=self.world.leads)
         if self.folder.last.exists():
-            self.state.restore(self.folder.last, task.card())
+            self.folder.check_data(train, valid)
+            ended = self.state.restore(self.folder.last, task.card())
             self.folder.rewind(self.state.counters.step)
+            if observer:
+                observer.resumed({**asdict(self.state.counters), "ended": ended})
         elif self.world.leads:
             self.folder.describe(train, valid, task.config.to_dict())
         self.clock = time.monotonic() - 60.0 * self.state.counters.minutes
@@ -209,15 +223,20 @@ class _Training:
         return list(self.task.groups(self.model).items())
 
     def run(self) -> Outcome:
-        counters = self.state.counters
-        reason = counters.stopped
-        while not reason:
-            reason = self._epoch()
-        if counters.evaluated_step != counters.step:
-            self._evaluate()
-        counters.stopped = reason
+        counters, asked = self.state.counters, False
+        try:
+            if counters.owed:
+                self._evaluate()
+            while not counters.stopped:
+                counters.stopped = self._epoch()
+            if counters.evaluated_step != counters.step:
+                self._evaluate()
+        except _AskedError:
+            asked = True
         self._save()
-        return Outcome(dict(counters.best), counters.step, counters.epoch, counters.minutes, reason)
+        reason = ASKED if asked else counters.stopped
+        spent = counters.step, counters.epoch, counters.minutes
+        return Outcome(dict(counters.best), *spent, reason, asked)
 
     def _epoch(self) -> str:
         """Train to the end of the current epoch; the reason to stop, or "" to go on."""
@@ -232,6 +251,8 @@ class _Training:
                 f"{len(order)} batches are fewer than the {size} of one update: lower "
                 "loop.accumulate, batches.seconds or the number of processes"
             )
+        if reason := self._reason_to_stop(updates):  # a smaller budget than what is done
+            return reason
         mine = [
             order[k]
             for first in range(counters.position * size, updates * size, size)
@@ -241,45 +262,50 @@ class _Training:
             mine, self.train, lambda chosen: self.task.batch(chosen, draw), self.config.batches
         )
         waited, begun = 0.0, time.monotonic()
-        for _ in range(counters.position, updates):
-            asked = time.monotonic()
-            micro = list(itertools.islice(stream, loop.accumulate))
-            waited += time.monotonic() - asked
-            progress = self._progress(updates)
-            record = self._update(micro, progress)
-            counters.step += 1
-            counters.position += 1
-            counters.minutes = (time.monotonic() - self.clock) / 60.0
-            record["waiting"] = waited / max(time.monotonic() - begun, 1e-9)
-            self._after(record, updates)
-            if reason := self._reason_to_stop(updates):
-                stream.close()
-                return reason
+        with closing(stream):
+            for _ in range(counters.position, updates):
+                asked = time.monotonic()
+                micro = list(itertools.islice(stream, loop.accumulate))
+                waited += time.monotonic() - asked
+                progress = self._progress(updates)
+                record = self._update(micro, progress)
+                counters.step += 1
+                counters.position += 1
+                counters.minutes = (time.monotonic() - self.clock) / 60.0
+                record["waiting"] = waited / max(time.monotonic() - begun, 1e-9)
+                self._after(record, updates)
+                if reason := self._reason_to_stop(updates):
+                    return reason
+                self._stop_if_asked()
         counters.epoch += 1
         counters.position = 0
         return ""
 
     def _progress(self, updates: int) -> float:
         """How much of the budget is used, in [0, 1]."""
-        budget, counters = self.config.budget, self.state.counters
+        counters = self.state.counters
         epochs = counters.epoch + counters.position / updates
         minutes = (time.monotonic() - self.clock) / 60.0
-        used = [
-            done / limit
-            for done, limit in (
-                (epochs, budget.epochs),
-                (counters.step, budget.steps),
-                (self.world.agree(minutes, self.device), budget.minutes),
-            )
-            if limit is not None
-        ]
-        return min(max(used), 1.0)
+        return self._share(epochs, counters.step, self.world.agree(minutes, self.device))
+
+    def _share(self, epochs: float, steps: int, minutes: float) -> float:
+        """The share of the budget that so much takes, in [0, 1]."""
+        budget = self.config.budget
+        limits = ((epochs, budget.epochs), (steps, budget.steps), (minutes, budget.minutes))
+        used = [done / limit for done, limit in limits if limit is not None]
+        return min(max(0.0, *used), 1.0)
 
     def _reason_to_stop(self, updates: int) -> str:
         patience = self.config.evaluation.patience
         if patience is not None and self.state.counters.worse >= patience:
             return f"no better score in {patience} evaluations"
         return "the budget is used" if self._progress(updates) >= 1.0 else ""
+
+    def _stop_if_asked(self) -> None:
+        # Every process has to stop after the same update: the leading one decides.
+        asked = self.stop is not None and self.stop()
+        if self.stop is not None and self.world.agree(float(asked), self.device):
+            raise _AskedError
 
     def _update(self, micro: list[Any], progress: float) -> dict[str, Any]:
         """One update of every optimizer the task asks for, over this process's micro-batches."""
@@ -358,7 +384,7 @@ class _Training:
 
     def _after(self, record: dict[str, Any], updates: int) -> None:
         """Log, evaluate and save what is due after an update."""
-        counters, evaluation = self.state.counters, self.config.evaluation
+        counters = self.state.counters
         record = {
             "kind": "step",
             "step": counters.step,
@@ -370,35 +396,50 @@ class _Training:
         self.folder.log(record)
         if self.observer:
             self.observer.step(record)
-        if evaluation.every_steps is not None:
-            due = counters.step % evaluation.every_steps == 0
-        elif evaluation.every_minutes is not None:
-            since = self.world.agree(counters.minutes - counters.evaluated_minute, self.device)
-            due = since >= evaluation.every_minutes
-        else:
-            due = counters.position == updates
-        if due:
+        if self._evaluation_is_due(updates, record["progress"]):
+            counters.evaluated_epoch = record["epoch"]
             self._evaluate()
         if time.monotonic() - self.saved_at >= 60.0 * self.config.loop.checkpoint_minutes:
             self._save()
 
+    def _evaluation_is_due(self, updates: int, progress: float) -> bool:
+        counters, evaluation = self.state.counters, self.config.evaluation
+        if evaluation.every_steps is not None:
+            return counters.step % evaluation.every_steps == 0
+        since = counters.minutes - counters.evaluated_minute
+        if evaluation.every_minutes is not None:
+            return self.world.agree(since, self.device) >= evaluation.every_minutes
+        if counters.position != updates:
+            return False
+        # A small corpus is through an epoch in seconds: after each, one would only evaluate.
+        before = counters.evaluated_epoch, counters.evaluated_step, counters.evaluated_minute
+        since = progress - self._share(*before)
+        return self.world.agree(since, self.device) >= 1.0 / MOST_EVALUATIONS - 1e-9
+
     def _evaluate(self) -> None:
-        """Score the averaged weights on the validation set; keep them when they are the best."""
+        """Score the averaged weights on the validation set; keep them when they are the best.
+
+        When it is asked to stop meanwhile, the evaluation is owed: it is made before going on.
+        """
         counters = self.state.counters
-        self.state.averager.snapshot()
+        if not counters.owed:
+            self.state.averager.snapshot()
+        counters.owed = True
         with self.state.averager.applied():
-            pairs = predictions(self.task, self.model, self.valid, self.device)
+            pairs = predictions(self.task, self.model, self.valid, self.device, self._between)
             scores = self.task.score(pairs)
             metric, direction = self.task.goal
             sign = 1.0 if direction == "min" else -1.0
-            better = not counters.best or sign * scores[metric] < sign * counters.best[metric]
-            if better:
-                counters.best, counters.worse = dict(scores), 0
+            loss = sign * (scores[metric] - counters.best.get(metric, math.inf * sign))
+            # Where all is wrong yet, WER 100 % and again 100 %, the later weights are the better.
+            best = loss <= 0
+            counters.worse = 0 if loss < 0 else counters.worse + 1
+            if best:
+                counters.best = dict(scores)
                 if self.world.leads:
                     state = {**self.task.card(), "scores": scores, "step": counters.step}
                     write_checkpoint(self.folder.best, self.model.state_dict(), state)
-            else:
-                counters.worse += 1
+        counters.owed = False
         counters.evaluated_step, counters.evaluated_minute = counters.step, counters.minutes
         shown = [self.task.show(*pair) for pair in pairs[: self.config.evaluation.shown]]
         record = {
@@ -406,12 +447,17 @@ class _Training:
             "step": counters.step,
             "minutes": counters.minutes,
             "scores": scores,
-            "best": better,
+            "best": best,
             "examples": shown,
         }
         self.folder.log(record)
         if self.observer:
             self.observer.evaluated(record)
+
+    def _between(self, done: int, of: int) -> None:
+        """Between two batches of an evaluation; with several processes none may leave alone."""
+        if self.world.size == 1 and done < of:
+            self._stop_if_asked()
 
     def _save(self) -> None:
         self.saved_at = time.monotonic()

@@ -213,7 +213,7 @@ def test_bundle_holds_all_that_was_measured(tmp_path: Path) -> None:
     )
     assert export["gate"]["difference"] < 1e-5
     assert bundle.card.metrics["valid"] == {"wer": 0.25}
-    assert bundle.card.description.startswith("# Reader\n\n| graph | cer | wer |")
+    assert bundle.card.description.startswith("# Reader\n\n| graph | cer, % | wer, % |")
     weights = safetensors.numpy.load(bundle.member(WEIGHTS))
     assert weights.keys() == model.state_dict().keys()
     assert {tensor.dtype for tensor in weights.values()} == {np.dtype(np.float16)}
@@ -277,5 +277,5 @@ def test_choice_knows_scores_that_are_better_when_higher() -> None:
         "int8": Candidate("int8", b"", {"f1": 0.7}, 150.0),
     }
     assert choose(candidates, ExportSettings(), ("f1", "max"))[0] == "fp32"
-    with pytest.raises(ModelError, match=r"f1 0\.7000 in int8, 0\.8000 in fp32"):
+    with pytest.raises(ModelError, match=r"f1 70\.00% in int8, 80\.00% in fp32"):
         choose(candidates, ExportSettings(precision="int8"), ("f1", "max"))

@@ -7,7 +7,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from auricle.config import Settings
 from auricle.data import Example
 from auricle.errors import ConfigError, ModelError
 from auricle.train import (
+    ASKED,
     MOST_SKIPPED,
     AverageSettings,
     BudgetSettings,
@@ -189,6 +191,103 @@ def test_a_run_folder_refuses_another_training(tmp_path: Path) -> None:
         fit(toy(optimizer={"rate": 0.5}), data, data, tmp_path)
 
 
+def told(folder: Path, train: list[Example], valid: list[Example]) -> str:
+    with pytest.raises(ConfigError) as error:
+        fit(toy(), train, valid, folder)
+    return str(error.value)
+
+
+def test_a_run_folder_refuses_other_data(tmp_path: Path) -> None:
+    data = examples()
+    fit(toy(budget={"steps": 4}), data, data[:4], tmp_path)
+    other = [replace(data[0], text="other"), *data[2:], replace(data[1], id="new")]
+    said = told(tmp_path, other, data[:4])
+    assert "begun with other train data: of 16 recordings" in said
+    assert "1 new, 1 gone, 1 with another text" in said
+    assert f"{tmp_path / 'train.jsonl'} --valid {tmp_path / 'valid.jsonl'}" in said
+    assert "other valid data: of 5 recordings, 1 new" in told(tmp_path, data, data[:5])
+    shorter = [replace(data[0], duration_s=0.5), *data[1:]]
+    assert "their files, times or order are not the same" in told(tmp_path, shorter, data[:4])
+    (tmp_path / "environment.json").unlink()
+    assert "environment.json is gone or damaged" in told(tmp_path, data, data[:4])
+
+
+class Asking:
+    """Asks to stop at the `at`-th question, once."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left == 0
+
+
+class Heard:
+    """Keeps what an observer is told."""
+
+    def __init__(self) -> None:
+        self.resumptions: list[Any] = []
+        self.steps: list[int] = []
+        self.evaluations: list[int] = []
+
+    def resumed(self, record: Any) -> None:
+        self.resumptions.append(record)
+
+    def step(self, record: Any) -> None:
+        self.steps.append(record["step"])
+
+    def evaluated(self, record: Any) -> None:
+        self.evaluations.append(record["step"])
+
+
+@pytest.mark.parametrize("kind", ["none", "ema", "last"])
+@pytest.mark.parametrize("at", [3, 11, 12, 21, 50])
+def test_asked_to_stop_it_saves_and_goes_on_exactly(tmp_path: Path, kind: str, at: int) -> None:
+    """Asked after an update, in the middle of an evaluation (three of its batches), in the last."""
+    data = examples(16)
+    task = toy(average={"kind": kind})
+    unbroken, before, after = Heard(), Heard(), Heard()
+    wanted = fit(task, data, data, tmp_path / "unbroken", unbroken)
+    asked = fit(task, data, data, tmp_path / "broken", before, Asking(at))
+    assert (asked.goes_on, asked.reason) == (True, ASKED)
+    assert asked.steps == before.steps[-1] < 40 or at == 50
+    done = fit(task, data, data, tmp_path / "broken", after)
+    assert [record["step"] for record in after.resumptions] == [asked.steps]
+    assert (done.goes_on, done.reason, done.best) == (False, wanted.reason, wanted.best)
+    assert before.steps + after.steps == unbroken.steps
+    assert before.evaluations + after.evaluations == unbroken.evaluations
+    for name in ("last", "best"):
+        tensors, again = (
+            read_checkpoint(tmp_path / run / f"{name}.safetensors")[0]
+            for run in ("unbroken", "broken")
+        )
+        assert tensors.keys() == again.keys()
+        assert all(torch.equal(tensors[key], again[key]) for key in tensors)
+
+
+def test_a_finished_training_says_so_and_does_nothing(tmp_path: Path) -> None:
+    data, heard = examples(16), Heard()
+    first = fit(toy(), data, data, tmp_path)
+    assert fit(toy(), data, data, tmp_path, heard) == first
+    smaller = fit(toy(budget={"steps": 20}), data, data, tmp_path, heard)
+    assert smaller == first
+    larger = fit(toy(budget={"steps": 44}), data, data, tmp_path, heard)
+    assert (larger.steps, heard.steps) == (44, [41, 42, 43, 44])
+    stopped = [(record["ended"], record["stopped"]) for record in heard.resumptions]
+    assert stopped == [(first.reason, first.reason), (first.reason, ""), (first.reason, "")]
+
+
+def test_small_data_is_not_evaluated_after_every_epoch(tmp_path: Path) -> None:
+    data, heard = examples(4), Heard()  # one update is an epoch
+    fit(toy(evaluation={}, budget={"steps": 200}), data, data, tmp_path / "small", heard)
+    assert len(heard.evaluations) == 29  # 1/30 of 200 updates is a little more than 6
+    assert {b - a for a, b in pairwise(heard.evaluations[:-1])} == {7}
+    data, heard = examples(16), Heard()
+    fit(toy(evaluation={}, budget={"epochs": 3}), data, data, tmp_path / "large", heard)
+    assert heard.evaluations == [4, 8, 12]
+
+
 def test_without_a_budget_it_says_how_to_give_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"budget\.minutes=30"):
         fit(toy(budget={}), examples(), examples(), tmp_path)
@@ -208,7 +307,7 @@ def test_gradients_that_are_not_finite_move_nothing_and_are_named(tmp_path: Path
 
 def test_early_stop_and_best_weights(tmp_path: Path) -> None:
     class Worsening(TwoNetworks):
-        scores = iter([3.0, 1.0, 2.0, 2.0, 2.0, 0.0])
+        scores = iter([3.0, 1.0, 1.0, 2.0, 2.0, 0.0])
 
         def score(self, _pairs: Any) -> dict[str, float]:
             return {"distance": next(self.scores)}
@@ -220,7 +319,8 @@ def test_early_stop_and_best_weights(tmp_path: Path) -> None:
     outcome = fit(Worsening(config), data, data, tmp_path)
     assert (outcome.steps, outcome.best) == (25, {"distance": 1.0})
     assert "no better score in 3 evaluations" in outcome.reason
-    assert read_checkpoint(tmp_path / "best.safetensors")[1]["step"] == 10
+    # As good as the best is no better, but trained for longer.
+    assert read_checkpoint(tmp_path / "best.safetensors")[1]["step"] == 15
 
 
 def command(manifest: Path, out: Path, *words: str) -> list[str]:
@@ -277,6 +377,44 @@ def test_kill_9_in_the_middle_of_an_epoch_changes_nothing(tmp_path: Path) -> Non
         assert torch.equal(wanted[name], found[name]), name
     assert state["counters"]["step"] == again["counters"]["step"] == 14
     assert steps_logged(broken) == 14
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_ends(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    words = ("budget.steps=100000", "loop.checkpoint_minutes=1000")
+    process = subprocess.Popen(
+        [sys.executable, *command(corpus(tmp_path, 60), tmp_path / "run", *words)],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and steps_logged(tmp_path / "run") < 4:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, told = process.communicate()
+    assert process.returncode == status, told
+    _, state = read_checkpoint(tmp_path / "run" / "last.safetensors")
+    steps = state["counters"]["step"]
+    assert 4 <= steps == steps_logged(tmp_path / "run")
+    last = f"stopped at update {steps}, saved; the same command goes on"
+    assert told.splitlines()[-1] == last
+    assert "Traceback" not in told
+
+
+@pytest.mark.slow
+def test_a_signal_before_the_training_is_one_line(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, *command(corpus(tmp_path, 4), tmp_path / "run", "budget.steps=9")],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        assert process.stderr.readline().startswith("reading ")
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "interrupted\n"
+    assert process.returncode == 130
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

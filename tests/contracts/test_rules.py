@@ -25,10 +25,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     "errors results config files",
-    "audio text metrics",
+    "audio text metrics drawing",
     "features augment",
     "data corpora doctor decode lm pronounce align batches models losses parallel",
-    "bundle runtime stream train run checkpoint export report",
+    "bundle vocabulary runtime stream aligner tune train run checkpoint export plot report",
     "tasks",
     "serve cli __init__ __main__",
 ]

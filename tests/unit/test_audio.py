@@ -281,7 +281,7 @@ def test_a_rate_that_nobody_can_mean(files, rate_hz):
 def test_media_without_pyav_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     (tmp_path / "talk.m4a").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"talk\.m4a.*pip install auricle\[media\]"):
+    with pytest.raises(DataError, match=r"talk\.m4a.*pip install '\.\[media\]'"):
         audio.load(tmp_path / "talk.m4a")
 
 

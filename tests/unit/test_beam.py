@@ -167,6 +167,22 @@ def test_a_closed_vocabulary_hears_nothing_else() -> None:
         BeamDecoder(CHARS, lexicon=Lexicon.of(["xyz"]))
 
 
+def test_settings_close_or_open_a_vocabulary() -> None:
+    lm, lexicon = FlatModel("ab", "ca"), Lexicon.of(["ab", "ca"], closed=False)
+    open_, shut = BeamSettings(closed=False), BeamSettings(closed=True)
+    clear, doubtful = spoken("cb", 0.99999), spoken("cb")
+    for decoder in (
+        BeamDecoder(CHARS, lexicon=lexicon),
+        BeamDecoder(CHARS, open_, lexicon=Lexicon.of(["ab", "ca"])),
+        BeamDecoder(CHARS, open_, lm=lm),
+    ):
+        assert words(decoder, clear) == "cb"
+    for decoder in (BeamDecoder(CHARS, shut, lexicon=lexicon), BeamDecoder(CHARS, shut, lm=lm)):
+        assert words(decoder, doubtful) == "ca"
+    with pytest.raises(ConfigError, match="no language model or lexicon"):
+        BeamDecoder(CHARS, shut)
+
+
 def test_pieces_of_words_are_followed_letter_by_letter() -> None:
     pieces = BpeTokenizer((BLANK, "\u2581a", "b", "\u2581ab", "c"), model=b"")
     log_probs = np.log(np.full((4, 5), 0.01, np.float32))
@@ -193,7 +209,13 @@ def test_a_lexicon_file_has_all_pronunciations(tmp_path: Path) -> None:
     lexicon = Lexicon.read(path)
     assert lexicon.words == ("read", "read", "red")
     assert lexicon.sounds == (("R", "IY", "D"), ("R", "EH", "D"), ("R", "EH", "D"))
-    path.write_text("words\nalone\n")
+    assert lexicon.pronounced
+    assert Lexicon.parse(lexicon.to_text(), "again") == lexicon
+    path.write_text("Words\nalone # and a comment\n")
+    words = Lexicon.read(path, closed=False)
+    assert words == Lexicon.of(["words", "alone"], closed=False)
+    assert Lexicon.parse(words.to_text(), "again", closed=False) == words
+    path.write_text("\n;;; nothing\n")
     with pytest.raises(DataError, match="has no line"):
         Lexicon.read(path)
     with pytest.raises(DataError, match="cannot read"):

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from auricle.config import Settings, merge, parse_overrides, read_recipe, resolve, to_toml
+from auricle.config import (
+    Settings,
+    find_recipe,
+    known_recipes,
+    merge,
+    parse_overrides,
+    read_recipe,
+    resolve,
+    to_toml,
+)
 from auricle.errors import ConfigError
 
 
@@ -164,3 +173,18 @@ def test_toml_there_and_back(garden: Garden) -> None:
 @given(garden=gardens)
 def test_json_there_and_back(garden: Garden) -> None:
     assert Garden.parse(garden.to_dict()) == garden
+
+
+def test_recipes_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    known = known_recipes()
+    assert {"conv_lstm", "conformer", "rnn_mfcc"} <= known.keys()
+    assert all(about and "#" not in about for about in known.values())
+    for name in known:
+        assert find_recipe(name).suffix == ".toml"
+    Path("conformer").mkdir()  # a run of that name is no recipe
+    assert find_recipe("conformer").suffix == ".toml"
+    Path("mine.toml").touch()
+    assert find_recipe("mine.toml") == Path("mine.toml")
+    with pytest.raises(ConfigError, match=r"english\.toml: no such file, .*conformer, conv_lstm"):
+        find_recipe("recipes/ctc/english.toml")

@@ -162,6 +162,18 @@ def test_a_quote_in_a_tsv_is_a_letter(tmp_path: Path) -> None:
     assert [text for _, text, _ in seen(read_data(table))] == ['"so', "it goes"]
 
 
+@pytest.mark.parametrize("header", ["path,text", "client_id,path,text"])
+def test_a_path_is_tried_as_it_is_written_before_clips(tmp_path: Path, header: str) -> None:
+    for name in ("clips/a", "clips/b", "b"):
+        record(tmp_path / f"{name}.wav")
+    rows = [f"s,{name}.wav,x".removeprefix("" if "client" in header else "s,") for name in "ab"]
+    rows.append(rows[0].replace("a.wav", "clips/a.wav"))
+    dataset = read_data(write(tmp_path / "m.csv", header, *rows))
+    assert [example.id for example in dataset.examples] == ["clips/a", "b", "clips/a#2"]
+    with pytest.raises(DataError, match=r"m\.csv:2: .*gone\.wav"):
+        read_data(write(tmp_path / "m.csv", header, rows[0].replace("a.wav", "gone.wav")))
+
+
 def test_tables_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(
         DataError, match=r"header needs a column audio_filepath.*it has name, words"
@@ -260,11 +272,56 @@ def test_recordings_with_their_texts(tmp_path: Path) -> None:
         read_data(tmp_path)
 
 
+def test_one_folder_per_speaker(tmp_path: Path) -> None:
+    for name in ("alice/a", "alice/b", "bob/a", "bob/c"):
+        record(tmp_path / f"{name}.wav")
+        write(tmp_path / f"{name}.txt", name)
+    dataset = read_data(tmp_path)
+    assert [example.speaker for example in dataset.examples] == ["alice", "alice", "bob", "bob"]
+    (note,) = dataset.notes
+    assert "each of its 2 sub-folders is taken for a speaker (alice, bob)" in note
+    assert split_unit(dataset.examples, 2) == "speaker"
+    assert {e.speaker for e in read_data(tmp_path, what="audio").examples} == {None}
+
+
+@pytest.mark.parametrize("further", ["carol/a", "a", "alice/monday/a"])
+def test_folders_that_are_no_speakers(tmp_path: Path, further: str) -> None:
+    """A folder of one recording, recordings beside the folders, folders in folders: who knows."""
+    for name in ("alice/a", "alice/b", "bob/a", "bob/c", further):
+        record(tmp_path / f"{name}.wav")
+        write(tmp_path / f"{name}.txt", name)
+    dataset = read_data(tmp_path)
+    assert {example.speaker for example in dataset.examples} == {None}
+    assert dataset.notes == ()
+
+
+def test_the_folder_of_a_training_is_not_data(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    write(tmp_path / "a.txt", "text")
+    for name in ("train.jsonl", "valid.jsonl", "doctor.json"):
+        write(tmp_path / "deep" / "run" / name, "{}")
+    dataset = read_data(tmp_path)
+    assert seen(dataset) == [("a", "text", None)]
+    assert dataset.notes == (f"{tmp_path / 'deep' / 'run'}: is the folder of a training: not read",)
+
+
+def test_recordings_that_the_manifest_leaves_out_are_counted(tmp_path: Path) -> None:
+    for name in ("a", "b", "c/d", "e"):
+        record(tmp_path / f"{name}.wav")
+    elsewhere = str(tmp_path / "e.wav")
+    write(tmp_path / "list.csv", "path,text", "a.wav,x", "./c/../c/d.wav,y", f"{elsewhere},z")
+    (note,) = read_data(tmp_path).notes
+    assert note.endswith("list.csv: does not list 1 of the 4 recordings in its folder")
+    (tmp_path / "b.wav").unlink()
+    assert read_data(tmp_path).notes == ()
+
+
 def test_folder_per_split(tmp_path: Path) -> None:
     for split in ("train", "dev", "test-noisy", "notes"):
         record(tmp_path / split / "a.wav")
         write(tmp_path / split / "a.txt", split)
     dataset = read_data(tmp_path)
+    assert dataset.notes[0].endswith("not read: notes")
     assert {split: part[0].id for split, part in dataset.splits.items()} == {
         "valid": "dev/a",
         "test_noisy": "test-noisy/a",
@@ -290,6 +347,9 @@ def test_one_manifest_per_split(tmp_path: Path) -> None:
         "train": "train",
         "valid": "valid",
     }
+    (note,) = read_data(tmp_path).notes
+    assert "holds the splits test_far.jsonl, train.jsonl, valid.jsonl; not read: " in note
+    assert note.endswith("not read: train.tsv, untranscribed.jsonl")
 
 
 @pytest.mark.parametrize(

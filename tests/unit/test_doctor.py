@@ -1,5 +1,6 @@
 """Each illness is found in data that has it and in no other, and the report says where."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -159,7 +160,7 @@ def test_texts_that_cannot_be_what_is_said(ward: Ward) -> None:
 )
 def test_odd_characters(ward: Ward, text: str, what: str) -> None:
     for number in range(20):
-        ward.add(text=f"{number} times; it's £5!")
+        ward.add(text=f"{number} times; it's 5!")
     ward.add(text=text)
     (problem,) = ward.report(text=TextSettings(normaliser="basic-1")).problems
     if "٣" in text:  # digits are odd where the normaliser does not spell them
@@ -171,6 +172,42 @@ def test_odd_characters(ward: Ward, text: str, what: str) -> None:
     assert problem.details[-1].endswith(what)
 
 
+def test_what_the_normaliser_drops_folds_and_leaves(ward: Ward) -> None:
+    ward.add(text="it is £5, 50 % & café Café")
+    ward.add(text="five € and/or “more”, really (yes) – the cafe\u0301")
+    ward.add(text="Ψ and ψ sound alike, says the psychologist of Athens")
+    settings = DoctorSettings(rare_script_share=0)
+    folded = ward.report(settings=settings)
+    assert found(folded) == {
+        "dropped_characters": ("04",),
+        "changed_letters": ("03", "04"),
+        "foreign_letters": ("05",),
+    }
+    dropped, changed, foreign = folded.problems
+    assert dropped.message == "1 recording with characters that the normaliser drops (english-1)"
+    assert dropped.details == (
+        "'/' solidus, 1 in all: '€ and/or “more”,' becomes 'and or more'",
+        "'€' euro sign, 1 in all: 'five € and/or' becomes 'five and or'",
+    )
+    assert changed.message.endswith("basic-1 is for other languages and keeps them")
+    (detail,) = changed.details
+    assert detail.startswith("'é' latin small letter e with acute, 3 in all: '& café Café' becomes")
+    assert foreign.details[0].startswith("'ψ' greek small letter psi, 2 in all: ")
+    plain = ward.report(settings=settings, text=TextSettings(normaliser="basic-1"))
+    assert found(plain) == {
+        "odd_characters": ("03",),  # digits, which it does not spell
+        "dropped_characters": ("03", "04"),
+    }
+    assert found(ward.report(settings=settings, text=TextSettings(normaliser="none"))) == {
+        "odd_characters": ("03",)
+    }
+
+
+def test_a_sign_is_reported_once(ward: Ward) -> None:
+    ward.add(text="the [quick] brown fox ★ jumps")
+    assert found(ward.report()) == {"odd_characters": ("03",)}
+
+
 def test_repeats(ward: Ward) -> None:
     same = ward.noise()
     ward.add(same, text="once upon a time", speaker="a")
@@ -180,6 +217,11 @@ def test_repeats(ward: Ward) -> None:
     report = ward.report()
     assert found(report) == {"duplicate_audio": ("04",), "duplicate_text": ("05",)}
     assert "sounds like 03.wav in train" in report.problems[0].details[0]
+    assert "as in 03.wav, by the same speaker: 'once upon a time'" in report.problems[1].details[0]
+    nameless = [dataclasses.replace(example, speaker=None) for example in ward.examples[3:]]
+    (*_, problem) = examine({"train": nameless}).problems
+    assert problem.message == "2 recordings with the text of an earlier one"
+    assert "as in 03.wav, speakers unknown" in problem.details[0]
 
 
 def test_what_splits_share(ward: Ward) -> None:
@@ -201,7 +243,13 @@ def test_without_listening(ward: Ward) -> None:
     ward.add(text="x" * 60)
     ward.examples[0].audio.unlink()
     report = ward.report(listen=False, stride=4)
-    assert found(report) == {"no_text": ("03",), "unalignable": ("04",), "speech_rate": ("04",)}
+    assert found(report) == {
+        "unreadable": ("00",),
+        "no_text": ("03",),
+        "unalignable": ("04",),
+        "speech_rate": ("04",),
+    }
+    assert report.problems[0].details == (f"{ward.examples[0].audio} does not exist",)
 
 
 def bins(*durations_s: float) -> tuple[tuple[float, int], ...]:

@@ -6,9 +6,12 @@ import auricle
 from auricle import errors
 
 PUBLIC = [
+    "Alternative",
     "AuricleError",
+    "BeamSettings",
     "ConfigError",
     "DataError",
+    "GreedySettings",
     "ModelError",
     "Recognizer",
     "Segment",

@@ -1,7 +1,4 @@
-"""The runtime over a model that reads tones: every mel band is a symbol, the lowest is the blank.
-
-Its graph hands the features through, so that what must be heard, and when, is known exactly.
-"""
+"""The runtime over a model that reads tones: what must be heard, and when, is known exactly."""
 
 import subprocess
 import sys
@@ -11,60 +8,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-import soundfile
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
 from auricle import audio
-from auricle.bundle import GRAPH, Bundle, Card, write_bundle
+from auricle.bundle import Bundle
 from auricle.errors import DataError, ModelError
-from auricle.features import FeatureSettings, mel_filters
 from auricle.results import Transcript
 from auricle.runtime import POOL_BATCHES, Engine, Float32, Recognizer, Session, usable_cores
-
-SYMBOLS = ("<blank>", " ", *"abcdef")
-FEATURES = FeatureSettings(mels=len(SYMBOLS), normalise="none")
-RATE_HZ = FEATURES.sample_rate_hz
-TONE_S, GAP_S = 0.1, 0.05
-
-
-def graph(inputs: Sequence[str] = ("features", "lengths"), symbols: int = len(SYMBOLS)) -> bytes:
-    """log_softmax(features), lengths."""
-    nodes = [
-        helper.make_node("LogSoftmax", [inputs[0]], ["outputs"], axis=-1),
-        helper.make_node("Identity", [inputs[1]], ["output_lengths"]),
-    ]
-    ends = [("outputs", TensorProto.FLOAT, ["B", "T", symbols])]
-    starts = [(inputs[0], TensorProto.FLOAT, ["B", "T", symbols])]
-    lengths = [helper.make_tensor_value_info(n, TensorProto.INT64, ["B"]) for n in (inputs[1],)]
-    model = helper.make_model(
-        helper.make_graph(
-            nodes,
-            "tones",
-            [*(helper.make_tensor_value_info(*start) for start in starts), *lengths],
-            [
-                *(helper.make_tensor_value_info(*end) for end in ends),
-                helper.make_tensor_value_info("output_lengths", TensorProto.INT64, ["B"]),
-            ],
-        ),
-        opset_imports=[helper.make_opsetid("", 17)],
-        ir_version=8,
-    )
-    onnx.checker.check_model(model)
-    return model.SerializeToString()
-
-
-def write(path: Path, content: bytes | None = None, **values: object) -> Bundle:
-    given = {
-        "auricle_version": "0",
-        "task": "tones",
-        "answer": "tokens",
-        "features": FEATURES.to_dict(),
-        "tokenizer": {"unit": "char", "symbols": SYMBOLS},
-    }
-    return write_bundle(path, Card.parse(given | values), {GRAPH: content or graph()})
+from tones import GAP_S, RATE_HZ, SYMBOLS, TONE_S, graph, save, sound, write
 
 
 @pytest.fixture
@@ -75,28 +27,6 @@ def bundle(tmp_path: Path) -> Bundle:
 @pytest.fixture
 def recognizer(bundle: Bundle) -> Recognizer:
     return Recognizer.load(bundle.path, threads=1)
-
-
-def tone(symbol: str, seconds: float) -> Float32:
-    filters = mel_filters(FEATURES)
-    bins_hz = np.arange(len(filters)) * RATE_HZ / FEATURES.fft_length
-    tone_hz = bins_hz[filters[:, SYMBOLS.index(symbol)].argmax()]
-    return np.sin(2 * np.pi * tone_hz / RATE_HZ * np.arange(round(seconds * RATE_HZ)), dtype="f")
-
-
-def sound(text: str, silence_s: float = 0.3) -> Float32:
-    """The tones of `text`, with silence before and after, over a soft hum, the blank."""
-    envelope = 0.3 * np.hanning(round(TONE_S * RATE_HZ)).astype("f") ** 0.125
-    silence = np.zeros(round(silence_s * RATE_HZ), np.float32)
-    gap = np.zeros(round(GAP_S * RATE_HZ), np.float32)
-    tones = [part for symbol in text for part in (envelope * tone(symbol, TONE_S), gap)]
-    clip = np.concatenate([silence, *tones, silence])
-    return clip + 0.003 * tone("<blank>", len(clip) / RATE_HZ)
-
-
-def save(path: Path, samples: NDArray[np.float32], rate_hz: int = RATE_HZ) -> Path:
-    soundfile.write(path, samples, rate_hz, subtype="FLOAT")
-    return path
 
 
 def test_words_and_their_times(recognizer: Recognizer, tmp_path: Path) -> None:
@@ -329,7 +259,7 @@ def test_threads_are_as_asked(bundle: Bundle) -> None:
         ({"tokenizer": {"unit": "char", "symbols": SYMBOLS[:-1]}}, r"card says \(100, 7\)"),
         ({"tokenizer": {"unit": "smoke"}}, "the tokenizer of this model is damaged"),
         ({"answer": "labels"}, "answers with labels"),
-        ({"decode": {"kind": "beam"}}, "decoded by"),
+        ({"decode": {"kind": "beam", "closed": True}}, "there is no language model or lexicon"),
         ({"features": {"mels": 0}}, "features: mels = 0"),
         ({"features": {"melts": 8}}, "did you mean mels"),
     ],

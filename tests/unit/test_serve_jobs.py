@@ -29,7 +29,7 @@ CLIP = CLIPS / "morning.flac"
 
 def job(number: int) -> Job:
     return Job(
-        *(f"id{number}", "queued", f"{number}.flac", "name", "english", 3.0, 0.0),
+        *(f"id{number}", "queued", f"{number}.flac", "name", "english", (), 3.0, 0.0),
         *(float(number), None, 0, None, None),
     )
 
@@ -122,7 +122,7 @@ def test_a_table_outlives_its_process(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from auricle.serve.jobstore import Job, JobStore\n"
         "store = JobStore(Path(sys.argv[1]))\n"
-        "store.add(Job('a','queued','a.flac','n','english',1.0,0.0,1.0,None,0,None,None))\n"
+        "store.add(Job('a','queued','a.flac','n','english',(),1.0,0.0,1.0,None,0,None,None))\n"
         "os.kill(os.getpid(), 9)\n"
     )
     source = str(Path(auricle.__file__).parents[1])
@@ -212,6 +212,16 @@ def test_a_job_is_accepted_heard_and_given_in_every_format(server: Running) -> N
     assert httpx.get(f"{address}?response_format=doc").status_code == 422
     assert list((server.state / "recordings").iterdir()) == []
     assert server.uploads == []
+
+
+def test_a_jobs_hotwords_are_kept_and_checked_at_once(server: Running) -> None:
+    known = post(server.url, data={"prompt": "jargon, water"}).json()["id"]
+    assert finished(server.url, known)["status"] == "done"
+    expected = auricle.load("english", threads=1).transcribe(CLIP, hotwords=["jargon", "water"])
+    answer = httpx.get(f"{server.url}/v1/jobs/{known}/transcript").json()
+    assert answer["text"] == expected.text
+    answer = post(server.url, data={"prompt": "漢字"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_request")
 
 
 def test_a_request_that_comes_again_is_the_same_job(server: Running) -> None:

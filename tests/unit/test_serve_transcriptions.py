@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,40 @@ def test_stream_gives_deltas_that_make_the_text(client: OpenAI, expected: Transc
     assert "".join(each.delta for each in deltas) == expected.text
     assert done.type == "transcript.text.done"
     assert done.text == expected.text
+
+
+def test_a_prompts_terms_are_hotwords_and_its_prose_is_not(client: OpenAI) -> None:
+    recognizer = auricle.load("english", threads=1)
+    hot = recognizer.transcribe(CLIP, hotwords=["with", "jargon", "water"])
+    assert hot.text != recognizer.transcribe(CLIP).text
+    assert ask(client, prompt="with, jargon\nwater").text == hot.text
+    assert ask(client, keywords=["with", "jargon", "water"]).text == hot.text
+    (*_, done) = ask(client, prompt="with, jargon, water", stream=True)
+    assert done.text == hot.text
+    prose = "The men went down to the water with their jars"
+    assert ask(client, prompt=prose).text == recognizer.transcribe(CLIP).text
+
+
+def test_hotwords_that_cannot_be_used_are_refused(client: OpenAI) -> None:
+    for prompt in ("漢字", ",".join(map(str, range(1_000)))):
+        with pytest.raises(openai.BadRequestError, match="hotwords"):
+            ask(client, prompt=prompt)
+
+
+def test_many_at_a_time_get_the_answers_of_one_alone(server: Running) -> None:
+    """Batching changes nothing: 24 requests of three clips at once."""
+    recognizer = auricle.load("english", threads=1)
+    paths = sorted(CLIPS.glob("*.flac"))
+    wanted = {path: recognizer.transcribe(path).text for path in paths}
+
+    def one(path: Path) -> tuple[Path, str]:
+        files = {"file": (path.name, path.read_bytes())}
+        answer = httpx.post(f"{server.url}/v1/audio/transcriptions", files=files, timeout=60)
+        return path, answer.json()["text"]
+
+    with ThreadPoolExecutor(24) as pool:
+        for path, text in pool.map(one, paths * 8):
+            assert text == wanted[path]
 
 
 def test_a_long_recording_streams_in_pieces_that_equal_the_whole(

@@ -1,13 +1,15 @@
 """The command line: one file per group of commands, over what Python users call."""
 
 import io
+import signal
 import sys
 from typing import NoReturn
 
 import typer
 
-from auricle.cli import data, evaluate, lexicon, lm, model, serve, train, transcribe
+from auricle.cli import data, evaluate, lexicon, lm, model, serve, train, transcribe, tune
 from auricle.cli.display import errors
+from auricle.cli.signals import Interrupted, interrupt
 from auricle.errors import AuricleError
 
 app = typer.Typer(
@@ -53,6 +55,7 @@ app.command("evaluate", rich_help_panel="Learn", short_help="Score a model on kn
 app.command("export", rich_help_panel="Learn", short_help="Put a trained model into one file.")(
     model.export
 )
+app.command("tune", rich_help_panel="Learn", short_help="Find how a model decodes best.")(tune.tune)
 app.add_typer(lm.app, name="lm", rich_help_panel="Learn", short_help="Language models from text.")
 
 app.add_typer(
@@ -80,11 +83,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names of files need not be Unicode
             stream.reconfigure(errors="backslashreplace")
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         app(standalone_mode=True)
     except AuricleError as error:
         _fail(str(error))
-    except KeyboardInterrupt:
+    except Interrupted:
+        errors.quiet = False
         errors.print("interrupted", markup=False)
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
@@ -92,9 +97,12 @@ def main() -> None:
         sys.exit(0)
     except OSError as error:  # a full disk, a name too long, a folder that is not ours
         _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _fail(message: str) -> NoReturn:
+    errors.quiet = False
     errors.print("[bold red]error:[/] ", end="")
     errors.print(message, markup=False, highlight=False, soft_wrap=True)
     sys.exit(2)

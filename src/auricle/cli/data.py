@@ -31,7 +31,7 @@ def prepare(
 
     if corpus == "list":
         rows = [[name, c.what, c.licence] for name, c in corpora.CORPORA.items()]
-        output.print(table(["corpus", "what", "licence"], rows))
+        output.print(table(["corpus", "what", "licence"], rows, numbers=False))
         return
     if folder is None:
         raise ConfigError(f"say where: auricle prepare {corpus} FOLDER")
@@ -47,6 +47,9 @@ def doctor(
     data: Annotated[Path, typer.Argument(help="A manifest or a folder of recordings.")],
     report: Annotated[Path | None, typer.Option(help="Also write the findings as JSON.")] = None,
     listen: Annotated[bool, typer.Option(help="Decode every recording.")] = True,
+    normaliser: Annotated[
+        str, typer.Option(help="Of the texts: english-1, basic-1 for other languages, none.")
+    ] = "english-1",
     stride: Annotated[int, typer.Option(help="Input frames per output frame of the model.")] = 4,
     settings: Annotated[list[str] | None, typer.Argument(help="key=value: limits.")] = None,
 ) -> None:
@@ -55,21 +58,32 @@ def doctor(
     - `auricle doctor my_folder`
     - `auricle doctor train.jsonl --report findings.json`
     - `auricle doctor my_folder --no-listen` (headers and texts only: quick)
+    - `auricle doctor my_folder silence_db=-50 clipped_share=0.01`
 
     Find what is wrong with recordings and transcripts before anyone trains on them.
 
     Exit status 1 when something would make a training fail.
+
+    Settings: silence_db, clipped_share, slowest_letters_per_s, fastest_letters_per_s,
+    rare_script_share, duration_slack_s.
     """
     from auricle.data import read_data
     from auricle.doctor import DoctorSettings, examine
+    from auricle.text import TextSettings, normalise
 
     limits = resolve(DoctorSettings, None, settings or ())
+    text = TextSettings(normaliser=normaliser)
+    normalise("", normaliser)  # an unknown one is told before anything is read
     if report:
         check_folder_of(report)
     with counting("reading headers") as progress:
         dataset = read_data(data, unreadable="keep", progress=progress)
+    for note in dataset.notes:
+        output.print(note, markup=False)
     with counting("listening") as progress:
-        found = examine(dataset, stride=stride, settings=limits, listen=listen, progress=progress)
+        found = examine(
+            dataset, stride=stride, text=text, settings=limits, listen=listen, progress=progress
+        )
     for line in found.render(min(output.width, 100)):
         output.print(line, markup=False)
     if report:

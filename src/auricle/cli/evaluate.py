@@ -1,7 +1,7 @@
 """auricle evaluate."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,7 +9,9 @@ import typer
 
 from auricle.bundle import find_model
 from auricle.cli.answers import Pairs, answer
+from auricle.cli.decoding import Decoding, with_decoding
 from auricle.cli.display import counting, output, table
+from auricle.cli.extras import need_training
 from auricle.data import Example, read_data
 from auricle.errors import ConfigError
 from auricle.files import check_folder_of, write_text
@@ -17,6 +19,7 @@ from auricle.metrics import ErrorCounts, Score, score_transcripts
 from auricle.text import normalise
 
 
+@with_decoding
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder, a bundle, or a shipped model.")],
     data: Annotated[Path, typer.Argument(help="A manifest or a folder with transcripts.")],
@@ -26,25 +29,30 @@ def evaluate(
         Literal["table", "json"], typer.Option("--format", help="Of the figures.")
     ] = "table",
     answers: Annotated[Path | None, typer.Option(help="Write what was heard as JSONL.")] = None,
+    *,
+    decoding: Decoding,
 ) -> None:
     """
     Examples:
     - `auricle evaluate run test.jsonl`
     - `auricle evaluate model.auricle test.jsonl --by speaker`
     - `auricle evaluate english test.jsonl --format json --answers heard.jsonl`
+    - `auricle evaluate english test.jsonl --greedy` (and `--beam 100`, `--lm other.bin`: compare)
 
     Score a model on recordings whose transcripts are known: word and character error rates over
     the whole corpus, with 95 % bootstrap intervals over utterances.
     """
     if answers:
         check_folder_of(answers)
+    if Path(model).is_dir():
+        need_training("evaluate on a run")
     with counting("reading") as progress:
         dataset = read_data(data, progress=progress)
     if split and split not in dataset.splits:
-        raise ConfigError(f"{data}: has no split {split}, only {', '.join(dataset.splits)}")
+        raise ConfigError(_no_split(split, model, data, dataset.splits))
     examples = dataset.splits[split] if split else dataset.examples
     with counting("transcribing") as progress:
-        pairs, normaliser = answer(find_model(model), examples, progress)
+        pairs, normaliser = answer(find_model(model), examples, progress, decoding)
     references = [normalise(example.text or "", normaliser) for example, _ in pairs]
     heard = [normalise(result.text, normaliser) for _, result in pairs]
     keys = {key: [_value(example, key) for example in examples] for key in by or ()}
@@ -56,6 +64,13 @@ def evaluate(
         output.print(json.dumps(facts | score.to_dict(), indent=2), markup=False)
     else:
         _show(score, sum(example.duration_s for example in examples))
+
+
+def _no_split(split: str, model: str, data: Path, splits: Iterable[str]) -> str:
+    has = f"its splits are {', '.join(splits)}" if splits else "it names no splits"
+    own = Path(model, f"{split}.jsonl")  # what `train` set aside
+    hint = f"; what this run set aside is {own}" if own.is_file() else ", or leave out --split"
+    return f"{data}: has no split {split}: {has}{hint}"
 
 
 def _value(example: Example, key: str) -> str:

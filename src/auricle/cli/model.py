@@ -1,24 +1,31 @@
 """auricle export, auricle info."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.table import Table
 
 from auricle import __version__
-from auricle.bundle import Bundle, Card, find_model
+from auricle.bundle import SUFFIX, Bundle, Card, find_model
 from auricle.cli.answers import recognise
-from auricle.cli.display import counting, errors, output, table
+from auricle.cli.decoding import DecodeWords, LanguageModelFile, LexiconFile, with_words
+from auricle.cli.display import counting, deaf, errors, output, table
+from auricle.cli.extras import need_training
 from auricle.config import resolve, to_toml
 from auricle.data import read_data
+from auricle.decode import DecodeSettings
 from auricle.errors import DataError
 from auricle.files import check_folder_of
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    bundle: Annotated[Path, typer.Argument(help="The file to write, NAME.auricle.")],
+    bundle: Annotated[
+        Path, typer.Argument(help="The file to write; .auricle is added where it is missing.")
+    ],
     settings: Annotated[list[str] | None, typer.Argument(help="key=value, see below.")] = None,
     valid: Annotated[
         Path | None, typer.Option(help="Real clips; the run's own if not given.")
@@ -27,62 +34,89 @@ def export(
         Path | None, typer.Option(help="A model card (Markdown) to put inside.")
     ] = None,
     language: Annotated[str | None, typer.Option(help="What is spoken, e.g. en.")] = None,
+    lm: LanguageModelFile = None,
+    lexicon: LexiconFile = None,
+    decode: DecodeWords = None,
 ) -> None:
     """
     Examples:
     - `auricle export run model.auricle`
+    - `auricle export run model.auricle --lm lm.bin` (then `auricle tune model.auricle valid.jsonl`)
+    - `auricle export run model.auricle --lm lm.bin --decode beam=50 --decode alpha=0.7`
     - `auricle export run model.auricle precision=fp32 weights=none`
     - `auricle export run model.auricle --card CARD.md --language en`
 
     Put a trained model into one file that runs without torch. The graph must answer as the model
     does, and its score on real validation clips is measured in fp32 and int8, or it is not written.
+    With a language model, it decodes by a beam search.
 
     Settings: precision (auto, fp32, int8), weights (fp32, fp16, none), tolerance, int8_loss.
     """
+    need_training("export")
+    errors.print(f"exporting {run} ...", markup=False)
     from auricle.export import ExportSettings, export_bundle
     from auricle.runtime import Recognizer
     from auricle.tasks import load_trained
 
     options = resolve(ExportSettings, None, settings or ())
+    if bundle.suffix != SUFFIX:
+        bundle = bundle.with_name(bundle.name + SUFFIX)
     check_folder_of(bundle)
     task, network, state = load_trained(run)
     examples = read_data(valid or run / "valid.jsonl").examples
-    about = _card(task.card(), state["scores"], language, card)
+    text = _read(card) if card else _description(run, bundle.stem)
+    about = _card(task.card(), state["scores"], language, text)
+    about, more = with_words(about, lm, lexicon, decode)
 
     def score(trial: Bundle) -> dict[str, float]:
         with counting(f"scoring {trial.card.precision}") as progress:
             return task.score(recognise(Recognizer.load(trial), examples, progress))
 
-    written = export_bundle(bundle, network, about, settings=options, score=score, goal=task.goal)
+    written = export_bundle(
+        bundle, network, about, settings=options, score=score, goal=task.goal, more=more
+    )
+    _say(written, bundle, state["scores"], len(examples))
+    if deaf(state["scores"], task.goal):
+        errors.print(
+            "warning: on the validation clips next to no word comes out right: this model is not "
+            "ready for use; train it longer, or on more recordings",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _say(written: Bundle, path: Path, scores: dict[str, float], clips: int) -> None:
+    """What was measured, which precision was chosen and why."""
     facts = written.card.metrics["export"]
-    rows = [
-        [
-            name,
-            *(f"{facts[name][metric]:.2%}" for metric in state["scores"]),
-            f"{facts[name]['times_real_time']:.0f}",
-            f"{facts[name]['graph_bytes'] / 1e6:.1f}",
-        ]
-        for name in ("fp32", "int8")
-        if name in facts
-    ]
-    columns = ["graph", *state["scores"], "x real time", "MB"]
-    output.print(table(columns, rows, f"{len(examples)} validation clips"))
+    output.print(_measured(facts, list(scores), clips))
     errors.print(
-        f"{bundle}: {facts['chosen']}, {bundle.stat().st_size / 1e6:.1f} MB. {facts['reason']}. "
+        f"written: {path}, {path.stat().st_size / 1e6:.1f} MB, the graph in {facts['chosen']} "
+        f"({facts['reason'].partition(': ')[2]}). "
         f"Graph and model differ by {facts['gate']['difference']:.1e} at most.",
         markup=False,
         soft_wrap=True,
     )
 
 
+def _measured(facts: dict[str, Any], metrics: list[str], clips: int) -> Table:
+    """What each graph scored."""
+    rows = [
+        [
+            name,
+            *(f"{facts[name][metric]:.2%}" for metric in metrics),
+            f"{facts[name]['times_real_time']:.0f}",
+            f"{facts[name]['graph_bytes'] / 1e6:.1f}",
+        ]
+        for name in ("fp32", "int8")
+        if name in facts
+    ]
+    return table(["graph", *metrics, "x real time", "MB"], rows, f"{clips} validation clips")
+
+
 def _card(
-    task: dict[str, Any], scores: dict[str, float], language: str | None, path: Path | None
+    task: dict[str, Any], scores: dict[str, float], language: str | None, description: str
 ) -> Card:
     """What the bundle will say of itself; `task` is the task's own card."""
-    try:
-        description = path.read_text(encoding="utf-8") if path else ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the model card ({error})") from None
     return Card(
         auricle_version=__version__,
         task=task["task"],
@@ -92,9 +126,31 @@ def _card(
         settings=task["settings"],
         features=task["settings"]["features"],
         tokenizer=task["tokenizer"],
-        decode={"kind": "greedy"},
         metrics={"valid": scores},
         description=description,
+    )
+
+
+def _read(card: Path) -> str:
+    try:
+        return card.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{card}: cannot read the model card ({error})") from None
+
+
+def _description(run: Path, name: str) -> str:
+    """A model card for want of a better one: what the run folder tells of its data."""
+    try:
+        told = json.loads((run / "environment.json").read_text(encoding="utf-8"))["data"]
+        train, valid = (
+            f"{told[part]['hours']:.2f} h of sound in {told[part]['examples']} recordings"
+            for part in ("train", "valid")
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"# {name}\n\nNothing is stated about its data.\n"
+    return (
+        f"# {name}\n\nLearned from {train}; its weights were chosen on {valid}. The licence of "
+        "this data is not stated: `auricle export --card CARD.md` puts in a card that does.\n"
     )
 
 
@@ -121,15 +177,7 @@ def info(
 
 def _facts(path: Path) -> tuple[dict[str, Any], str]:
     if path.is_dir():
-        from auricle.checkpoint import BEST, check_state, read_state
-
-        best = path / "best.safetensors"
-        state = read_state(best)
-        check_state(best, state, BEST)
-        scores = ", ".join(f"{name} {value:.2%}" for name, value in state["scores"].items())
-        settings = to_toml(state["settings"])
-        text = f"task {state['task']}, update {state['step']}, valid: {scores}\n\n{settings}"
-        return state, text
+        return _facts_of_run(path)
     if path.suffix == ".auricle":
         card = Bundle.read(path).card
         facts = card.model_dump(mode="json")
@@ -138,10 +186,13 @@ def _facts(path: Path) -> tuple[dict[str, Any], str]:
             f"task {card.task}, answers with {card.answer}, {card.precision}, "
             f"{card.features.get('sample_rate_hz')} Hz, {len(card.tokenizer.get('symbols', ()))} "
             f"symbols, made by auricle {card.auricle_version}\n{members}\n"
+            f"decoding: {_said(card.decode)}\n"
         )
         return facts, f"{head}\n{card.description}"
     from auricle import audio
 
+    if path.suffix in {".safetensors", ".onnx"}:
+        raise DataError(f"{path}: a part of a model: give the run folder or the bundle it is in")
     sound = audio.inspect(path)
     facts = {
         "path": str(sound.path),
@@ -152,3 +203,45 @@ def _facts(path: Path) -> tuple[dict[str, Any], str]:
         "duration_s": sound.duration_s,
     }
     return facts, "\n".join(f"{key}: {value}" for key, value in facts.items())
+
+
+def _facts_of_run(run: Path) -> tuple[dict[str, Any], str]:
+    """How far a training is, how well it does, and its settings."""
+    need_training("info on a run")
+    from auricle.checkpoint import BEST, check_state, read_state
+    from auricle.run import Counters
+
+    last, best = run / "last.safetensors", run / "best.safetensors"
+    if not last.exists() and not best.exists():
+        raise DataError(f"{run}: no run of `auricle train`, or one that has saved nothing yet")
+    lines, state = [], {}
+    if last.exists():
+        state = read_state(last)
+        check_state(last, state, {"task": str, "settings": dict, "counters": dict})
+        now = {**asdict(Counters()), **state["counters"]}
+        ended = f"finished ({now['stopped']})" if now["stopped"] else "not finished"
+        lines.append(
+            f"task {state['task']}, {ended}: {now['step']} updates, {now['epoch']} whole epochs, "
+            f"{now['minutes']:.1f} minutes"
+        )
+    if best.exists():
+        kept = read_state(best)
+        check_state(best, kept, BEST)
+        scores = ", ".join(f"{name} {value:.2%}" for name, value in kept["scores"].items())
+        lines.append(f"best on valid, after update {kept['step']}: {scores}")
+        state = {**state, **kept}
+    else:
+        lines.append("not evaluated yet")
+    return state, "\n".join([*lines, "", to_toml(state["settings"])])
+
+
+def _said(decode: DecodeSettings) -> str:
+    """The decoding of a bundle in a few words: what matters most, and what is not as usual."""
+    usual = type(decode)().to_dict()
+    odd = {key for key, value in usual.items() if value != getattr(decode, key)}
+    values = (
+        f"{key} {value}"
+        for key, value in decode.to_dict().items()
+        if key in odd | {"beam", "alpha", "beta"}
+    )
+    return ", ".join([decode.kind, *values])

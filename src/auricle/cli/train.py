@@ -1,18 +1,34 @@
 """auricle train."""
 
-from collections.abc import Sequence
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from auricle.cli.display import TrainingDisplay, counting, errors
-from auricle.config import Settings, resolve, to_toml
+from auricle.cli.display import TrainingDisplay, counting, deaf, errors, output, table
+from auricle.cli.extras import need_training
+from auricle.cli.signals import Interrupted
+from auricle.config import Settings, find_recipe, known_recipes, resolve, to_toml
 from auricle.data import Example, read_data, split_by_speaker, split_unit
 from auricle.errors import ConfigError
 from auricle.files import make_folder, write_text
 
 VALID_SHARE = 0.1  # of data that comes without splits
+TWICE_S = 1.0  # signals closer than this are one: torchrun repeats what the terminal sent
+
+
+def _list_recipes(name: str | None) -> str | None:
+    if name == "list":
+        rows = [[recipe, about] for recipe, about in known_recipes().items()]
+        output.print(table(["recipe", "for"], rows, numbers=False))
+        raise typer.Exit
+    return name
 
 
 def train(
@@ -20,7 +36,14 @@ def train(
     out: Annotated[Path, typer.Option(help="The run folder; an unfinished run goes on.")],
     settings: Annotated[list[str] | None, typer.Argument(help="key=value: any setting.")] = None,
     valid: Annotated[Path | None, typer.Option(help="Data to choose the best weights on.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="A TOML file of settings, or a name: `--recipe list` lists them.",
+            callback=_list_recipes,
+            is_eager=True,
+        ),
+    ] = None,
     task: Annotated[str, typer.Option(help="What to learn.")] = "ctc",
     show: Annotated[bool, typer.Option(help="Print the settings and stop.")] = False,
 ) -> None:
@@ -28,56 +51,99 @@ def train(
     Examples:
     - `auricle train my_folder --out run` (no recipe: it looks at the data and says what it picked)
     - `auricle train my_folder --out run budget.minutes=30`
-    - `auricle train train.jsonl --valid valid.jsonl --out run --recipe recipes/ctc/english.toml`
+    - `auricle train train.jsonl --valid valid.jsonl --out run --recipe conformer`
     - `auricle train my_folder --out run encoder.kind=conformer optimizer.rate=5e-4`
     - `torchrun --nproc-per-node 4 -m auricle train my_folder --out run`
 
     Train a recognizer on your own recordings. The same command goes on where it was stopped.
+
+    Ctrl-C stops it after the update at hand and saves. All settings: `--show`.
     """
+    need_training("train")
+    errors.quiet = not _leads()  # of several processes one speaks
+    _say(f"reading {data} ...")
     from auricle.tasks import task_class
 
     kind = task_class(task)
+    file = find_recipe(recipe) if recipe else None
+    resolve(kind.settings, file, settings or ())  # a misspelt key is told before data is read
     parts = _parts(data, valid)
-    config = _settings(kind, parts["train"], recipe, settings or ())
+    config = _settings(kind, parts["train"], file, settings or ())
     if show:
-        errors.print(to_toml(config.to_dict()), markup=False)
+        output.print(to_toml(config.to_dict()), markup=False, end="")
         return
     learner = kind.learn(config, parts["train"])
     _refuse_what_would_fail(parts, learner, out)
     from auricle.train import fit
 
-    with TrainingDisplay() as display:
-        outcome = fit(learner, parts["train"], parts["valid"], out, display)
-    scores = ", ".join(f"{name} {value:.2%}" for name, value in outcome.best.items())
-    errors.print(
-        f"{outcome.reason} after {outcome.steps} updates, {outcome.minutes:.1f} minutes; "
-        f"best on valid: {scores}\n"
-        f"next: auricle evaluate {out} TEST_DATA; auricle export {out} model.auricle",
-        markup=False,
-        soft_wrap=True,
-    )
+    budget = config.to_dict()["budget"]
+    with _stopping() as signals, TrainingDisplay(budget) as display:
+        stop = lambda: bool(signals)  # noqa: E731
+        outcome = fit(learner, parts["train"], parts["valid"], out, display, stop)
+    if outcome.goes_on:
+        _say(f"stopped at update {outcome.steps}, saved; the same command goes on")
+        raise typer.Exit(128 + signals[0])
+    _report(outcome, out, learner.goal, again=display.resumed_at == outcome.steps)
+
+
+def _leads() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _say(text: str) -> None:
+    errors.print(text, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def _stopping() -> Iterator[list[int]]:
+    """Collects the signals that ask the training to stop; a later one stops it at once."""
+    signals: list[int] = []
+    first = 0.0
+
+    def note(number: int, _: FrameType | None) -> None:
+        nonlocal first
+        signals.append(number)
+        first = first or time.monotonic()
+        if time.monotonic() - first > TWICE_S:
+            raise Interrupted
+        if len(signals) == 1 and _leads():
+            # Not through the console: it may be in the middle of a line.
+            os.write(2, b"\nstopping after this update; once more stops without saving\n")
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _parts(data: Path, valid: Path | None) -> dict[str, tuple[Example, ...]]:
     """The training and validation examples; test examples are never looked at."""
     with counting("reading") as progress:
         dataset = read_data(data, progress=progress)
+    for note in dataset.notes:
+        _say(note)
+    if dataset.splits and "train" not in dataset.splits:
+        raise ConfigError(
+            f"{data}: holds {', '.join(dataset.splits)}, but nothing to train on: name the "
+            "manifest or folder of the training data itself"
+        )
+    examples = dataset.splits.get("train", dataset.examples)
     if valid is not None:
         with counting("reading") as progress:
             chosen = read_data(valid, progress=progress).examples
-        return {"train": dataset.splits.get("train", dataset.examples), "valid": chosen}
-    if {"train", "valid"} <= dataset.splits.keys():
-        return {name: dataset.splits[name] for name in ("train", "valid")}
-    examples = dataset.splits.get("train", dataset.examples)
+        return {"train": examples, "valid": chosen}
+    if "valid" in dataset.splits:
+        return {"train": examples, "valid": dataset.splits["valid"]}
     if len(examples) < 2:
         raise ConfigError(f"{data}: {len(examples)} recording is too few to train on and to check")
     parts = split_by_speaker(examples, {"valid": VALID_SHARE})
     unit = split_unit(examples, 2)
-    errors.print(
+    _say(
         f"{data}: no validation split, so {len(parts['valid'])} of {len(examples)} recordings are "
-        f"set aside, parted by {unit}",
-        markup=False,
-        soft_wrap=True,
+        f"set aside, parted by {unit}"
+        + (" (no speakers are known)" if not any(e.speaker for e in examples) else "")
     )
     return parts
 
@@ -96,14 +162,14 @@ def _settings(
     encoder = {k: v for k, v in values["encoder"].items() if k != "kind"}
     size = ", ".join(f"{key} {value}" for key, value in encoder.items())
     budget = {k: v for k, v in values["budget"].items() if v is not None}
-    errors.print(
-        f"{sum(e.duration_s for e in train) / 3600:.2f} h of sound in {len(train)} recordings, on "
-        f"{'a GPU' if gpu else f'{torch.get_num_threads()} processor threads'}\n"
+    threads = torch.get_num_threads()
+    hours = sum(e.duration_s for e in train) / 3600
+    _say(
+        f"{hours:.2f} h of sound in {len(train)} recordings, on "
+        f"{'a GPU' if gpu else f'{threads} processor thread' + 's' * (threads > 1)}\n"
         f"task {kind.name}, encoder {values['encoder']['kind']} ({size}), "
         f"unit {values['text']['unit']}, rate {values['optimizer']['rate']:g}, "
-        f"budget {', '.join(f'{v:g} {k}' for k, v in budget.items()) or 'none'}",
-        markup=False,
-        soft_wrap=True,
+        f"budget {', '.join(f'{v:g} {k}' for k, v in budget.items()) or 'none'}"
     )
     return config
 
@@ -127,6 +193,29 @@ def _refuse_what_would_fail(parts: dict[str, tuple[Example, ...]], learner: Any,
         )
     found.raise_if_errors()
     for problem in found.problems:
-        errors.print(f"warning: {problem.message}", markup=False, soft_wrap=True)
+        _say(f"warning: {problem.message}")
+    if found.problems:
+        _say(f"which ones: {out / 'doctor.json'}")
     make_folder(out)
     write_text(out / "doctor.json", json.dumps(found.to_dict(), indent=2) + "\n")
+
+
+def _report(outcome: Any, out: Path, goal: tuple[str, str], *, again: bool) -> None:
+    """What the training came to, and what to do next."""
+    scores = ", ".join(f"{name} {value:.2%}" for name, value in outcome.best.items())
+    spent = f"{outcome.steps} updates, {outcome.minutes:.1f} minutes"
+    if again:
+        _say(
+            f"finished before ({outcome.reason}; {spent}; best on valid: {scores}): nothing was "
+            "done. A larger budget goes on from here, e.g. "
+            f"budget.minutes={max(10, round(2 * outcome.minutes))}"
+        )
+    else:
+        _say(f"finished: {outcome.reason} after {spent}; best on valid: {scores}")
+    if deaf(outcome.best, goal):
+        _say(
+            f"warning: next to no word comes out right yet. It starts from nothing, and needs some "
+            f"1,000 updates (these were {outcome.steps}) and hours of sound before words do: train "
+            f"longer, or on more recordings"
+        )
+    _say(f"next: auricle evaluate {out} TEST_DATA; auricle export {out} model.auricle")

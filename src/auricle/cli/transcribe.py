@@ -1,7 +1,11 @@
 """auricle transcribe."""
 
 import glob
-from collections.abc import Sequence
+import itertools
+import json
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,103 +13,142 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from auricle import audio
+from auricle.cli.decoding import Decoding, with_decoding
 from auricle.cli.display import errors, output
 from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import make_folder, write_text
-from auricle.results import FORMATS, Transcript
+from auricle.results import FORMATS, Transcript, verbose_json
 from auricle.runtime import BATCH, Recognizer
 
+Style = Annotated[
+    Literal["txt", "json", "srt", "vtt", "textgrid", "ctm"],
+    typer.Option("--format", help="How to write it."),
+]
+Folder = Annotated[
+    Path | None, typer.Option("--output", help="A folder: one file per recording goes there.")
+]
 
+
+@with_decoding
 def transcribe(
     files: Annotated[list[str], typer.Argument(help="Recordings, folders or globs.")],
     model: Annotated[str, typer.Option(help="A bundle, or a shipped model's name.")] = "english",
-    style: Annotated[
-        Literal["txt", "json", "srt", "vtt"], typer.Option("--format", help="How to write it.")
-    ] = "txt",
-    output_dir: Annotated[
-        Path | None, typer.Option("--output", help="A folder: one file per recording goes there.")
-    ] = None,
+    style: Style = "txt",
+    output_dir: Folder = None,
     skip_done: Annotated[bool, typer.Option(help="Leave what --output already holds.")] = False,
     batch: Annotated[int, typer.Option(min=1, help="Pieces of sound heard at once.")] = BATCH,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+    *,
+    decoding: Decoding,
 ) -> None:
     """
     Examples:
     - `auricle transcribe clip.wav`
     - `auricle transcribe "interviews/*.mp3" --format srt --output subtitles`
     - `auricle transcribe lecture.flac --format json > lecture.json`
+    - `auricle transcribe *.wav --format json > all.jsonl` (several: one line each, with its file)
     - `auricle transcribe archive --output texts --skip-done` (goes on where it was stopped)
+    - `auricle transcribe call.wav --hotwords "Siobhan, Llanfair"` (names that are likely here)
 
     Recordings in, text out. Any length, any common format. A recording that cannot be read is
     reported and does not stop the others; the exit status is then 2.
+
+    `--output` keeps the sub-folders of a folder that is transcribed.
     """
-    paths = _found(files)
-    targets = _targets(paths, output_dir, style)
-    if skip_done:
-        paths = [path for path in paths if path not in targets or not targets[path].exists()]
-    if output_dir is None and len(paths) > 1 and style in ("srt", "vtt"):
+    places = _found(files)
+    targets = _targets(places, output_dir, style)
+    paths = [p for p in places if not (skip_done and p in targets and targets[p].exists())]
+    if output_dir is None and len(paths) > 1 and style not in ("txt", "json"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
-    recognizer = Recognizer.load(model, threads=threads)
+    recognizer = Recognizer.load(model, threads=threads, lm=decoding.model())
     if output_dir:
         make_folder(output_dir)
-    failed = 0
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
-    with Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=errors,
-        transient=True,
-        disable=not errors.is_terminal,
-    ) as bar:
-        task = bar.add_task("transcribing", total=_total_s(paths) or None, done="")
+    failed = written = 0
+    with _hearing(paths) as bar:
         stream = recognizer.transcribe_many(
-            paths, batch=batch, progress=lambda seconds: bar.advance(task, seconds)
+            paths,
+            batch=batch,
+            progress=partial(bar.advance, bar.task_ids[0]),
+            **decoding.of(recognizer),
         )
         for number, (path, (_, result)) in enumerate(zip(paths, stream, strict=True), 1):
-            bar.update(task, done=f"{number} of {len(paths)}")
+            bar.update(bar.task_ids[0], done=f"{number} of {len(paths)}")
             if isinstance(result, AuricleError):
                 failed += 1
                 bar.console.print(f"[bold red]error:[/] {_plain(result)}", soft_wrap=True)
             elif path in targets:
+                make_folder(targets[path].parent)
                 write_text(targets[path], _written(result, style))
+                written += 1
             else:
-                _print(path, result, style, alone=len(paths) == 1)
+                _print(path, result, style, alone=len(places) == 1)
+    if output_dir:
+        skipped = f", {len(places) - len(paths)} were there" if skip_done else ""
+        told = f"{written} written to {output_dir}{os.sep}{skipped}"
+        errors.print(told, markup=False, soft_wrap=True)
     if failed:
         if len(paths) > 1:
             errors.print(f"{failed} of {len(paths)} recordings could not be transcribed")
         raise typer.Exit(2)
 
 
-def _found(words: Sequence[str]) -> list[Path]:
-    """The recordings that the words name, each once: shells without globs leave them to us."""
-    found: dict[Path, None] = {}
+def _hearing(paths: Sequence[Path]) -> Progress:
+    """A progress bar by seconds of sound."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[done]}"))
+    bar = Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=errors,
+        transient=True,
+        disable=not errors.is_terminal,
+    )
+    bar.add_task("transcribing", total=_total_s(paths) or None, done="")
+    return bar
+
+
+def _found(words: Sequence[str]) -> dict[Path, Path]:
+    """The recordings that the words name, each once: shells without globs leave them to us.
+
+    With each its place below --output: folders and globs keep the folders that they hold.
+    """
+    found: dict[Path, Path] = {}
     for word in words:
         path = Path(word)
+        root = path
         if path.is_dir():
             inside = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in audio.SUFFIXES]
             if not inside:
                 raise DataError(f"{path}: no recordings in this folder")
         elif path.exists() or not glob.has_magic(word):
             inside = [path]
+            root = path.parent
         else:
+            root = _before_magic(path)
             inside = [Path(p) for p in sorted(glob.glob(word, recursive=True))]  # noqa: PTH207
             if not inside:
                 raise DataError(f"{word}: no file matches")
-        found |= dict.fromkeys(inside)
-    return list(found)
+        for recording in inside:
+            found.setdefault(recording, recording.relative_to(root))
+    return found
 
 
-def _targets(paths: Sequence[Path], folder: Path | None, style: str) -> dict[Path, Path]:
+def _before_magic(pattern: Path) -> Path:
+    """The folder above the first part of a glob that matches more than one name."""
+    folders = list(itertools.takewhile(lambda part: not glob.has_magic(part), pattern.parts))
+    return Path(*folders)
+
+
+def _targets(places: Mapping[Path, Path], folder: Path | None, style: str) -> dict[Path, Path]:
     if folder is None:
         return {}
     targets: dict[Path, Path] = {}
     taken: dict[Path, Path] = {}
-    for path in paths:
-        target = folder / f"{path.stem}.{style}"
+    for path, place in places.items():
+        target = folder / place.parent / f"{path.stem}.{style}"
         if target in taken:
             raise ConfigError(
-                f"{taken[target]} and {path} would both be written to {target}: transcribe them "
-                "into different folders"
+                f"{taken[target]} and {path} would both be written to {target}: name the folder "
+                "above them instead, or use different --output folders"
             )
         taken[target] = path
         targets[path] = target
@@ -129,7 +172,9 @@ def _written(result: Transcript, style: str) -> str:
 
 def _print(path: Path, result: Transcript, style: str, *, alone: bool) -> None:
     text = _written(result, style)
-    if not alone:
+    if not alone and style == "json":  # several documents in a row would be none
+        text = json.dumps({"file": str(path), **verbose_json(result)}, ensure_ascii=False) + "\n"
+    elif not alone:
         text = f"{path}: {text}"
     output.print(text, markup=False, end="")
 

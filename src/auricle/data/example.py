@@ -1,5 +1,6 @@
 """Example and Dataset: what every source of recordings is read into."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -39,6 +40,8 @@ class Dataset:
     splits: Mapping[str, tuple[Example, ...]] = field(default_factory=lambda: NOTHING)
     unusable: tuple[str, ...] = ()
     """What is wrong with lines and recordings that are no examples, if that was to be kept."""
+    notes: tuple[str, ...] = ()
+    """What was guessed about the source, or not read of it, for people to know."""
 
     @property
     def duration_s(self) -> float:
@@ -47,7 +50,8 @@ class Dataset:
     def without(self, ids: Collection[str]) -> Self:
         """The dataset less the examples of these ids."""
         splits = {name: _without(part, ids) for name, part in self.splits.items()}
-        return type(self)(_without(self.examples, ids), self.source, splits, self.unusable)
+        examples = _without(self.examples, ids)
+        return dataclasses.replace(self, examples=examples, splits=splits)
 
     def fingerprint(self) -> str:
         """SHA-256 over ids, texts, labels, times and file sizes: changes when the data does."""

@@ -8,15 +8,21 @@ LAYOUTS, one manifest, or recordings with their transcripts (or labels) beside t
 import dataclasses
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from auricle.audio import SUFFIXES as AUDIO_SUFFIXES
 from auricle.data.manifests import MANIFEST_SUFFIXES, read_manifest
-from auricle.data.rows import Problems, Row, What
+from auricle.data.rows import Problems, Row, What, columns_of
 from auricle.data.splitting import split_name
 from auricle.errors import DataError
 from auricle.files import regular
+
+SHOWN_NAMES = 5  # of folders or files, in a note
+RUN_MARKS = frozenset(
+    {"doctor.json", "environment.json"}
+)  # what a training writes, and nobody else
 
 
 def folder_rows(folder: Path, what: What, problems: Problems) -> Iterator[Row]:
@@ -24,6 +30,7 @@ def folder_rows(folder: Path, what: What, problems: Problems) -> Iterator[Row]:
     folder = _unwrap(folder)
     parts: Mapping[Path, str] = _split_manifests(folder) or _split_folders(folder)
     if parts:
+        _note_unread(folder, parts, problems)
         for part, split in parts.items():
             read = (
                 folder_rows(part, what, problems)
@@ -33,7 +40,7 @@ def folder_rows(folder: Path, what: What, problems: Problems) -> Iterator[Row]:
             for row in read:
                 yield dataclasses.replace(row, split=split)
         return
-    files = list(_walk(folder))
+    files = list(_walk(folder, problems))
     for pattern, reader in LAYOUTS:
         if matching := [path for path in files if pattern.fullmatch(path.name)]:
             yield from reader(matching, files, problems)
@@ -43,15 +50,15 @@ def folder_rows(folder: Path, what: What, problems: Problems) -> Iterator[Row]:
         names = ", ".join(str(path.relative_to(folder)) for path in manifests[:5])
         raise DataError(f"{folder}: holds several manifests ({names} ...); name the one you mean")
     if manifests:
-        yield from read_manifest(manifests[0], problems)
+        yield from _listed(manifests[0], list(filter(_is_audio, files)), problems)
     else:
-        yield from _recordings(folder, files, what)
+        yield from _recordings(folder, files, what, problems)
 
 
 def stm_rows(path: Path, problems: Problems) -> Iterator[Row]:
     """The rows of one STM file, whose recordings lie beside it or in a folder beside its own."""
     folder = path.parent.parent if path.parent.name == "stm" else path.parent
-    return _stm([path], list(_walk(folder)), problems)
+    return _stm([path], list(_walk(folder, problems)), problems)
 
 
 def _unwrap(folder: Path) -> Path:
@@ -83,8 +90,12 @@ def _split_folders(folder: Path) -> dict[Path, str]:
     return named if is_split else {}
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def _walk(folder: Path, problems: Problems) -> Iterator[Path]:
     for name, folders, files in os.walk(folder, onerror=_refuse):
+        if not RUN_MARKS.isdisjoint(files) and Path(name) != folder:
+            problems.notes.append(f"{name}: is the folder of a training: not read")
+            folders.clear()
+            continue
         folders[:] = sorted(entry for entry in folders if entry[0] != ".")
         yield from (Path(name, file) for file in sorted(files) if file[0] != ".")
 
@@ -190,13 +201,65 @@ LAYOUTS: Sequence[tuple[re.Pattern[str], Layout]] = (
 """A file name that gives a layout away, and the reader of that layout."""
 
 
-def _recordings(folder: Path, files: Sequence[Path], what: What) -> Iterator[Row]:
+def _recordings(
+    folder: Path, files: Sequence[Path], what: What, problems: Problems
+) -> Iterator[Row]:
     """Recordings as they lie, each with the text of `x.txt` beside it or its folder as label."""
     known = set(files)
-    for path in filter(_is_audio, files):
+    audio = list(filter(_is_audio, files))
+    speakers = _speaker_folders(folder, audio) if what == "text" else set()
+    if speakers:
+        names = sorted(path.name for path in speakers)
+        more = ", ..." if len(names) > SHOWN_NAMES else ""
+        problems.notes.append(
+            f"{folder}: each of its {len(names)} sub-folders is taken for a speaker "
+            f"({', '.join(names[:SHOWN_NAMES])}{more}); a manifest would say who it was"
+        )
+    for path in audio:
         values = {"audio": str(path)}
+        if path.parent in speakers:
+            values["speaker"] = path.parent.name
         if (transcript := path.with_suffix(".txt")) in known:
             values["text"] = " ".join(" ".join(_lines(transcript)).split())
         if what == "label" and path.parent != folder:
             values["label"] = path.parent.name
         yield Row(str(path.relative_to(folder)), folder, values)
+
+
+def _speaker_folders(folder: Path, audio: Sequence[Path]) -> set[Path]:
+    """The sub-folders, if they look like one per speaker: two or more, of two recordings or more.
+
+    All recordings have to lie right in them: of `day/alice/x.wav` nobody could say which it is.
+    """
+    counts = Counter(path.parent for path in audio)
+    likely = len(counts) > 1 and min(counts.values()) > 1
+    return set(counts) if likely and all(path.parent == folder for path in counts) else set()
+
+
+def _listed(manifest: Path, audio: Sequence[Path], problems: Problems) -> Iterator[Row]:
+    """The rows of a folder's only manifest; recordings that it leaves out are worth a note."""
+    listed = set()
+    for row in read_manifest(manifest, problems):
+        if key := columns_of(tuple(row.values))[0].get("audio"):
+            listed.add(os.path.normpath(row.folder / f"{row.values[key]}".strip()))
+        yield row
+    if missing := sum(str(path) not in listed for path in audio):
+        problems.notes.append(
+            f"{manifest}: does not list {missing} of the {len(audio)} recordings in its folder"
+        )
+
+
+def _note_unread(folder: Path, parts: Mapping[Path, str], problems: Problems) -> None:
+    """Say which manifests and folders beside the splits are not read."""
+    of_folders = all(path.is_dir() for path in parts)
+    beside = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in MANIFEST_SUFFIXES or (of_folders and path.is_dir())
+    )
+    if unread := [p.name for p in beside if p not in parts and p.name[0] != "."]:
+        read = ", ".join(path.name for path in parts)
+        more = ", ..." if len(unread) > SHOWN_NAMES else ""
+        problems.notes.append(
+            f"{folder}: holds the splits {read}; not read: {', '.join(unread[:SHOWN_NAMES])}{more}"
+        )

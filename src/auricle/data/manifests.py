@@ -69,15 +69,25 @@ def _table_rows(path: Path, problems: Problems) -> Iterator[Row]:
                 f"{path}:1: the header needs a column audio_filepath (or path, filename, ...);"
                 f" it has {', '.join(names)[:200] or 'nothing'}"
             )
-        clips = path.parent / "clips"  # where Common Voice keeps what its tables name
-        folder = clips if "client_id" in names and clips.is_dir() else path.parent
+        audio = names.index(columns_of(tuple(names))[0]["audio"])
         table = csv.reader(lines, dialect)
         for values in table:
             where = f"{path.name}:{table.line_num + 1}"
             if len(values) == len(names):
+                folder = _folder_of(values[audio].strip(), path.parent, "client_id" in names)
                 yield Row(where, folder, dict(zip(names, values, strict=True)))
             elif len(values) > 1 or "".join(values).strip():
                 problems.append(f"{where}: {len(values)} columns, but the header has {len(names)}")
+
+
+def _folder_of(name: str, folder: Path, common_voice: bool) -> Path:
+    """Where a table's recording lies: as it is written, else in `clips/`, as Common Voice does."""
+    clips = folder / "clips"
+    if not os.path.exists(folder / name) and (  # noqa: PTH110 - answers where a name is too long
+        (common_voice and clips.is_dir()) or os.path.exists(clips / name)  # noqa: PTH110
+    ):
+        return clips
+    return folder
 
 
 class _Tabs(csv.excel_tab):

@@ -61,7 +61,7 @@ def read_data(
         if split := _split_of(row):
             splits.setdefault(split, []).append(example)
     ordered = {name: tuple(splits[name]) for name in in_usual_order(splits)}
-    return Dataset(tuple(examples), source, ordered, unusable)
+    return Dataset(tuple(examples), source, ordered, unusable, tuple(problems.notes))
 
 
 def _rows(source: Path, what: What, problems: Problems) -> Iterator[Row]:

@@ -52,6 +52,11 @@ class Row:
 class Problems(list[str]):
     """Collects what is wrong with a source, so that it is said once and not line by line."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.notes: list[str] = []
+        """What is not wrong, but was guessed or left out."""
+
     def raise_if_any(self, source: Path) -> None:
         if self:
             shown = "".join(f"\n  {problem}" for problem in self[:SHOWN_PROBLEMS])

@@ -13,40 +13,24 @@ where P(h | sound) sums over all paths that spell h (Hannun et al. 2014). `searc
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from auricle.config import Settings
 from auricle.decode.frames import BLANK, Frames, check_log_probs
-from auricle.decode.fusion import UNKNOWN, Fusion, LanguageModel, Worth
+from auricle.decode.fusion import SPECIAL, UNKNOWN, Fusion, LanguageModel, Worth
 from auricle.decode.greedy import Token
 from auricle.decode.lexicon import ROOT, Lexicon
 from auricle.decode.search import Limits, Rows, Search
+from auricle.decode.settings import BeamSettings
+from auricle.errors import ConfigError
 from auricle.text import Tokenizer
 
 IMPOSSIBLE = -1e6  # a last word that no closed vocabulary has: only if nothing else was heard
 TOGETHER = 32  # utterances searched at once: what amortises the calls and stays in the cache
-
-
-class BeamSettings(Settings):
-    """How far a beam search looks. Weights and limits are natural logarithms."""
-
-    beam: int = Field(100, ge=1, le=1_000_000, description="prefixes kept after each frame")
-    alpha: float = Field(0.5, ge=0.0, le=10.0, description="weight of the language model")
-    beta: float = Field(1.0, ge=-20.0, le=20.0, description="with a model: added for every word")
-    unknown: float = Field(-5.0, ge=-1000.0, le=0.0, description="for a word out of vocabulary")
-    unknown_letter: float = Field(-1.0, ge=-100.0, le=0.0, description="for each of its letters")
-    hotword: float = Field(5.0, ge=0.0, le=100.0, description="added for every hotword")
-    look_ahead: bool = Field(True, description="value words by what may become of them")
-    token_prune: float = Field(10.0, gt=0.0, le=1000.0, description="below the frame's best symbol")
-    score_prune: float = Field(20.0, gt=0.0, le=1e6, description="below the best prefix")
-    skip_blank: float = Field(0.999, gt=0.5, le=1.0, description="leave out frames so surely blank")
-    nbest: int = Field(1, ge=1, le=10_000, description="hypotheses to return, of different words")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +65,14 @@ class BeamDecoder:
         settings: weights and limits.
         lm: over words. Its words are the vocabulary, others cost `settings.unknown` besides what
             it says of <unk>.
-        lexicon: the vocabulary instead. Closed, nothing else is heard; with pronunciations, it
-            is how phonemes become words.
+        lexicon: the vocabulary instead. Closed (`settings.closed`, else its own word for it),
+            nothing else is heard; with pronunciations, it is how phonemes become words.
         hotwords: worth `settings.hotword` more, also if no vocabulary has them; a phrase counts
             word by word.
 
     Raises:
-        ConfigError: for a hotword or a whole lexicon that the symbols cannot spell.
+        ConfigError: for a hotword or a whole lexicon that the symbols cannot spell; or to hear only
+            the words of no vocabulary.
     """
 
     def __init__(
@@ -101,6 +86,7 @@ class BeamDecoder:
     ) -> None:
         self.tokenizer, self.settings = tokenizer, settings or BeamSettings()
         s = self.settings
+        lexicon = _vocabulary(lexicon, lm, closed=s.closed)
         worth = Worth(s.alpha, s.beta, s.unknown, s.unknown_letter, s.hotword, s.look_ahead)
         self._fusion = Fusion(tokenizer, worth, lm, lexicon, hotwords)
         self._limits = Limits(s.beam, s.score_prune)
@@ -221,3 +207,16 @@ class BeamDecoder:
                 begun = place + (id_ == self.tokenizer.separator) if fusion.closes[id_] else begun
                 node = fusion.follow(node * ~fusion.closes[[id_]], np.array([id_]))
         return tuple(words)
+
+
+def _vocabulary(
+    lexicon: Lexicon | None, lm: LanguageModel | None, *, closed: bool | None
+) -> Lexicon | None:
+    """The lexicon, closed or open as the settings say; a closed language model is one too."""
+    if closed is None or (lexicon is None and not closed):
+        return lexicon
+    if lexicon is not None:
+        return replace(lexicon, closed=closed)
+    if lm is None:
+        raise ConfigError("closed = true, but there is no language model or lexicon to keep to")
+    return Lexicon.of(lm.symbols[SPECIAL:])

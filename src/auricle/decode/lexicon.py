@@ -14,8 +14,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.errors import DataError
-from auricle.text import Tokenizer
+from auricle.text import Tokenizer, parse_lexicon, read_lexicon
+from auricle.text.lexicon import Pronunciation
 
 ROOT = 0
 NO_LETTER = 0  # leads from every node to itself
@@ -48,21 +48,34 @@ class Lexicon:
 
     @classmethod
     def read(cls, path: str | Path, *, closed: bool = True) -> Self:
-        """Read lines `WORD P1 P2 ...`, all pronunciations (CMUdict's form, as `text` reads it).
+        """Read lines `WORD P1 P2 ...`, all pronunciations, or a list of words, one a line.
 
         Raises:
             DataError: for an unreadable file, or one without a line of this form.
         """
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot read the lexicon ({error})") from None
-        fields = (line.partition(";;;")[0].partition("#")[0].split() for line in lines)
-        pairs = {(f[0].lower().partition("(")[0], tuple(f[1:])): None for f in fields if f[1:]}
-        if not pairs:
-            raise DataError(f"{path}: the lexicon has no line WORD P1 P2 ...")
-        words, sounds = zip(*pairs, strict=True)
+        return cls._from(read_lexicon(path), closed)
+
+    @classmethod
+    def parse(cls, text: str, name: str, *, closed: bool = True) -> Self:
+        """What `read` reads, from the content of a file; `name` is for errors.
+
+        Raises:
+            DataError: as `read`.
+        """
+        return cls._from(parse_lexicon(text, name), closed)
+
+    @classmethod
+    def _from(cls, entries: Iterable[Pronunciation], closed: bool) -> Self:
+        spelt = ((word, sounds or tuple(word)) for word, sounds in entries)
+        words, sounds = zip(*spelt, strict=True)
         return cls(words, sounds, closed)
+
+    def to_text(self) -> str:
+        """The lines that `parse` reads."""
+        pairs = zip(self.words, self.sounds, strict=True)
+        if not self.pronounced:
+            return "".join(f"{word}\n" for word in self.words)
+        return "".join(f"{word} {' '.join(sounds)}\n" for word, sounds in pairs)
 
 
 class Trie:

@@ -2,10 +2,39 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from auricle.decode.greedy import Token
-from auricle.results import Segment, Transcript, Word
+from auricle.results import Alternative, Segment, Transcript, Word
 from auricle.text import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Spelt:
+    """A word and the tokens that spell it: at least one, no separator."""
+
+    text: str
+    tokens: tuple[Token, ...]
+
+    @property
+    def log_prob(self) -> float:
+        """The mean of its tokens' log probabilities."""
+        return sum(token.log_prob for token in self.tokens) / len(self.tokens)
+
+    def timed(
+        self, seconds_per_frame: float, start_s: float = 0.0, end_s: float = math.inf
+    ) -> Word:
+        """The word from its first token's first frame to its last token's last one.
+
+        As sure as the geometric mean of its tokens' probabilities. The arguments are those of
+        `spell`.
+        """
+        return Word(
+            text=self.text,
+            start_s=start_s + self.tokens[0].start_frame * seconds_per_frame,
+            end_s=min(start_s + self.tokens[-1].end_frame * seconds_per_frame, end_s),
+            confidence=math.exp(min(0.0, self.log_prob)),
+        )
 
 
 def spell(
@@ -15,10 +44,7 @@ def spell(
     start_s: float = 0.0,
     end_s: float = math.inf,
 ) -> list[Word]:
-    """The words that tokens spell.
-
-    A word lasts from its first token's first frame to its last token's last one; its confidence is
-    the geometric mean of its tokens' probabilities.
+    """The words that tokens spell, timed.
 
     Args:
         tokens: in order, without blanks.
@@ -26,42 +52,40 @@ def spell(
         start_s: where frame 0 lies in the recording.
         end_s: where the recording ends; the last frame may reach beyond it, no word does.
     """
-    return [
-        Word(
-            text=text,
-            start_s=start_s + word[0].start_frame * seconds_per_frame,
-            end_s=min(start_s + word[-1].end_frame * seconds_per_frame, end_s),
-            confidence=math.exp(min(0.0, sum(token.log_prob for token in word) / len(word))),
-        )
-        for word in _words(tokens, tokenizer)
-        if (text := tokenizer.decode(token.id for token in word))
-    ]
+    return [word.timed(seconds_per_frame, start_s, end_s) for word in spelt(tokens, tokenizer)]
+
+
+def spelt(tokens: Iterable[Token], tokenizer: Tokenizer) -> list[Spelt]:
+    """The words that tokens, in order and without blanks, spell."""
+    words = (Spelt(tokenizer.decode(t.id for t in word), word) for word in _cut(tokens, tokenizer))
+    return [word for word in words if word.text]
 
 
 def assemble(
     words: Iterable[Word],
     duration_s: float,
     language: str | None = None,
+    alternatives: Iterable[Alternative] = (),
     *,
     pause_s: float = 1.0,
     longest_s: float = 15.0,
 ) -> Transcript:
     """A recording's transcript, its segments cut at pauses and before they pass `longest_s`."""
     segments = map(Segment.of, _stretches(words, pause_s, longest_s))
-    return Transcript.of(segments, duration_s, language)
+    return Transcript.of(segments, duration_s, language, alternatives)
 
 
-def _words(tokens: Iterable[Token], tokenizer: Tokenizer) -> Iterator[Sequence[Token]]:
+def _cut(tokens: Iterable[Token], tokenizer: Tokenizer) -> Iterator[tuple[Token, ...]]:
     """Tokens, cut at separators and before tokens that begin a word."""
     word: list[Token] = []
     for token in tokens:
         if word and (token.id == tokenizer.separator or token.id in tokenizer.word_starts):
-            yield word
+            yield tuple(word)
             word = []
         if token.id != tokenizer.separator:
             word.append(token)
     if word:
-        yield word
+        yield tuple(word)
 
 
 def _stretches(words: Iterable[Word], pause_s: float, longest_s: float) -> Iterator[Sequence[Word]]:

@@ -31,7 +31,10 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
     "speech_rate": ("warning", "spoken too fast or too slowly for the text to be right"),
     "odd_characters": ("warning", "with characters that are not spoken, or rare in this data"),
     "duplicate_audio": ("warning", "that sound exactly like an earlier one"),
-    "duplicate_text": ("warning", "where a speaker repeats an earlier text"),
+    "dropped_characters": ("warning", "with characters that the normaliser drops"),
+    "changed_letters": ("warning", "with letters that the normaliser writes otherwise"),
+    "foreign_letters": ("warning", "with letters that the normaliser does not know and leaves"),
+    "duplicate_text": ("warning", "with the text of an earlier one"),
     "shared_text": ("warning", "of other splits with a text that is in train"),
     "shared_speaker": ("warning", "by a speaker who is also in train"),
 }
@@ -82,6 +85,8 @@ def _check_sound(cases: Sequence[Case], exam: Exam) -> Iterator[Finding]:
         sound = case.sound
         if isinstance(sound, DataError):
             yield "unreadable", case, str(sound)
+        elif sound is None and not case.example.audio.is_file():
+            yield "unreadable", case, f"{case.example.audio} does not exist"
         elif sound:
             if silent := sound.level_db < limits.silence_db:
                 yield "silent", case, f"{sound.level_db:.0f} dB"
@@ -136,7 +141,7 @@ def _check_alignment(cases: Sequence[Case], exam: Exam) -> Iterator[Finding]:
 
 def _check_text(cases: Sequence[Case], exam: Exam) -> Iterator[Finding]:
     slowest, fastest = exam.settings.slowest_letters_per_s, exam.settings.fastest_letters_per_s
-    odd = _odd_characters(cases, exam.settings.rare_script_share)
+    odd = odd_characters(cases, exam.settings.rare_script_share)
     for case in cases:
         if case.text is None:
             continue
@@ -145,9 +150,11 @@ def _check_text(cases: Sequence[Case], exam: Exam) -> Iterator[Finding]:
         elif case.duration_s and not slowest <= letters_per_s(case) <= fastest:
             yield "speech_rate", case, f"{letters_per_s(case):.1f} letters/s: {case.text[:50]!r}"
         if strange := odd.intersection(f"{case.example.text}"):
-            yield "odd_characters", case, ", ".join(map(_character_name, sorted(strange)))
+            yield "odd_characters", case, ", ".join(map(character_name, sorted(strange)))
     for case, first in _repeats(cases, lambda c: c.text and (c.text, c.split, c.example.speaker)):
-        yield "duplicate_text", case, f"as in {first.example.audio.name}: {case.text!r:.50}"
+        who = "by the same speaker" if case.example.speaker else "speakers unknown"
+        where = f"as in {first.example.audio.name}, {who}"
+        yield "duplicate_text", case, f"{where}: {case.text!r:.50}"
 
 
 def _check_splits(cases: Sequence[Case], *_: object) -> Iterator[Finding]:
@@ -177,7 +184,7 @@ UNSPOKEN = frozenset("<>[]{}|\\_~#*=^\ufffd")
 """Marks of annotation or of a wrong encoding; what they enclose would be learnt as speech."""
 
 
-def _odd_characters(cases: Sequence[Case], rare_share: float) -> frozenset[str]:
+def odd_characters(cases: Sequence[Case], rare_share: float) -> frozenset[str]:
     """Marks, symbols, invisible characters, letters of rare scripts, digits left unspelt."""
     raw = Counter[str]()
     for case in cases:
@@ -204,7 +211,7 @@ def _script(character: str) -> str:
     return "CJK" if script in {"HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA"} else script
 
 
-def _character_name(character: str) -> str:
+def character_name(character: str) -> str:
     return f"{character!r} {unicodedata.name(character, f'U+{ord(character):04X}').lower()}"
 
 

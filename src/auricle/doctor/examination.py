@@ -6,9 +6,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from auricle.data import Dataset, Example, Progress
-from auricle.doctor.checks import CHECKS, KINDS, Case, DoctorSettings, Exam, Finding, letters_per_s
+from auricle.doctor.checks import (
+    CHECKS,
+    KINDS,
+    Case,
+    DoctorSettings,
+    Exam,
+    Finding,
+    letters_per_s,
+    odd_characters,
+)
 from auricle.doctor.listen import Sound, listen_to
 from auricle.doctor.report import Problem, Report, histogram
+from auricle.doctor.spelling import spelling_problems
 from auricle.features import FrontEnd
 from auricle.text import TextSettings, Tokenizer, normalise
 
@@ -58,8 +68,14 @@ def examine(
     for check in CHECKS:
         for finding in check(cases, exam):
             found[finding[0]].append(finding)
+    odd = odd_characters(cases, exam.settings.rare_script_share)
+    spelling = {p.kind: p for p in spelling_problems(cases, normaliser, odd)}
     problems = _unusable(unusable)
-    problems += tuple(_problem(kind, found[kind]) for kind in KINDS if kind in found)
+    problems += tuple(
+        spelling.get(kind) or _problem(kind, found[kind])
+        for kind in KINDS
+        if kind in found or kind in spelling
+    )
     splits = {split: [case for case in cases if case.split == split] for split in data}
     return Report(
         problems,

@@ -24,7 +24,7 @@ class Problem:
     examples: tuple[str, ...]
     """Ids."""
     details: tuple[str, ...]
-    """One for each example: its file and what was found."""
+    """One for each example, its file and what was found; or one for each character."""
 
 
 @dataclass(frozen=True, slots=True)

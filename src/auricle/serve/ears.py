@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -53,15 +53,24 @@ class Ear:
         """The language that it knows, as ISO 639-1."""
         return self.recognizer.engine.bundle.card.language
 
-    def pieces(self, path: Path, longest_s: float, *, batch: int | None = None) -> Iterator[Piece]:
+    def pieces(
+        self,
+        path: Path,
+        longest_s: float,
+        hotwords: Sequence[str] = (),
+        *,
+        batch: int | None = None,
+    ) -> Iterator[Piece]:
         """A file's pieces, in order, as they are heard; together they are its transcript.
 
         Args:
             longest_s: most of the file that is read.
+            hotwords: likelier here than elsewhere.
             batch: pieces decoded together: the fewer, the sooner the first one comes.
 
         Raises:
             DataError: when the file cannot be read, also in the middle.
+            ConfigError: for hotwords that the model cannot spell.
         """
         starts_s: deque[float] = deque()
 
@@ -73,16 +82,18 @@ class Ear:
                 starts_s.append(start_s)
                 yield samples, self.rate_hz
 
-        many = self.recognizer.transcribe_many(sources(), batch=batch or self.batch)
+        many = self.recognizer.transcribe_many(
+            sources(), batch=batch or self.batch, hotwords=hotwords
+        )
         for _, heard in many:
             if isinstance(heard, AuricleError):
                 raise heard
             start_s = starts_s.popleft()
             yield Piece(start_s, start_s + heard.duration_s, shifted(heard.words, start_s))
 
-    def hear_samples(self, samples: Float32) -> tuple[Word, ...]:
+    def hear_samples(self, samples: Float32, hotwords: Sequence[str] = ()) -> tuple[Word, ...]:
         """The words in (N,) samples at `rate_hz`, at most some seconds of them."""
-        return self.recognizer.transcribe((samples, self.rate_hz)).words
+        return self.recognizer.transcribe((samples, self.rate_hz), hotwords=hotwords).words
 
     def transcript(self, pieces: list[Piece]) -> Transcript:
         """What the pieces of a whole recording make."""
@@ -164,11 +175,8 @@ class Ears:
         """Something that takes a while, in one of the threads."""
         return await run_sync(work, limiter=self._threads)
 
-    async def pieces(
-        self, ear: Ear, path: Path, longest_s: float, *, batch: int | None = None
-    ) -> AsyncGenerator[Piece]:
+    async def pieces(self, heard: Iterator[Piece]) -> AsyncGenerator[Piece]:
         """`Ear.pieces` for the event loop, which may cancel it between pieces."""
-        heard = ear.pieces(path, longest_s, batch=batch)
         try:
             while (piece := await self.run(lambda: next(heard, None))) is not None:
                 yield piece
@@ -176,9 +184,9 @@ class Ears:
             await asyncio.shield(self.run(lambda: _close(heard)))
 
     async def transcript(
-        self, ear: Ear, path: Path, longest_s: float, gone: Callable[[], Awaitable[bool]]
+        self, ear: Ear, heard: Iterator[Piece], gone: Callable[[], Awaitable[bool]]
     ) -> Transcript:
-        """The transcript of a file.
+        """The transcript that an ear's pieces of a file make.
 
         Args:
             gone: asked between pieces whether nobody waits for it any more.
@@ -188,7 +196,7 @@ class Ears:
             HTTPException: 499 when nobody waits.
         """
         known: list[Piece] = []
-        async with aclosing(self.pieces(ear, path, longest_s)) as pieces:
+        async with aclosing(self.pieces(heard)) as pieces:
             async for piece in pieces:
                 known.append(piece)
                 if await gone():

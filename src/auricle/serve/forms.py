@@ -1,6 +1,7 @@
 """What a transcription request asks for, and how transcripts are given out."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Literal, Self, get_args
@@ -14,6 +15,7 @@ from auricle.serve.uploads import Upload
 
 Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
 STYLES: dict[str, Format] = {style: style for style in get_args(Format)}
+HOTWORDS, PHRASE_WORDS = 500, 4  # most in a request; words of the longest
 MEDIA_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt"}
 
 BODY: dict[str, Any] = {
@@ -43,7 +45,10 @@ BODY: dict[str, Any] = {
                         },
                         "stream": {"type": "boolean", "default": False},
                         "language": {"type": "string", "description": "ISO 639-1"},
-                        "prompt": {"type": "string"},
+                        "prompt": {
+                            "type": "string",
+                            "description": "names and terms that may be said, parted by commas",
+                        },
                         "temperature": {"type": "number", "minimum": 0, "maximum": 1},
                     },
                 }
@@ -61,6 +66,7 @@ class Asked:
     response_format: Format
     granularities: frozenset[str]
     stream: bool
+    hotwords: tuple[str, ...]
 
     @classmethod
     def of(cls, upload: Upload) -> Self:
@@ -83,7 +89,25 @@ class Asked:
             STYLES[style],
             granularities or frozenset(["segment"]),
             stream in ("true", "1"),
+            hotwords_of([upload.one("prompt"), *upload.all("keywords")]),
         )
+
+
+def hotwords_of(texts: Iterable[str]) -> tuple[str, ...]:
+    """The names and terms in prompts: what stands between commas or line ends.
+
+    A longer stretch is prose, as Whisper's prompts may be: its words are no likelier for it.
+
+    Raises:
+        HTTPException: 400 for hundreds of them.
+    """
+    phrases = (phrase.strip() for text in texts for phrase in re.split(r"[,;\n]", text))
+    found = tuple(dict.fromkeys(p for p in phrases if p and len(p.split()) <= PHRASE_WORDS))
+    if len(found) > HOTWORDS:
+        raise refusal(
+            HTTPStatus.BAD_REQUEST, f"{len(found)} hotwords came; {HOTWORDS} are the most"
+        )
+    return found
 
 
 def answer(transcript: Transcript, style: Format, granularities: frozenset[str]) -> Response:

@@ -62,13 +62,17 @@ def router(house: House) -> APIRouter:
 async def _accepted(house: House, request: Request) -> Job:
     settings = house.settings
     async with house.receiver.receive(request, settings.job_upload_mb) as upload:
-        ear = house.ears.named(Asked.of(upload).model)
+        asked = Asked.of(upload)
+        ear = house.ears.named(asked.model)
         key = _idempotency(request)
+
+        def check() -> float:
+            ear.recognizer.decoder(None, asked.hotwords)  # else it would fail hours later
+            return check_length(upload.path, settings.job_longest_s)
+
         try:
-            sound_s = await house.ears.run(
-                lambda: check_length(upload.path, settings.job_longest_s)
-            )
-            return await run_sync(house.jobs.accept, upload, ear.name, sound_s, key)
+            sound_s = await house.ears.run(check)
+            return await run_sync(house.jobs.accept, upload, asked, sound_s, key)
         except AuricleError as error:
             raise of_recording(error, upload.path) from None
         except (OSError, sqlite3.Error):

@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from auricle.errors import AuricleError, DataError
 from auricle.serve.ears import Ears, Piece
+from auricle.serve.forms import Asked
 from auricle.serve.jobstore import Job, JobStore
 from auricle.serve.metrics import Gauge, Metrics
 from auricle.serve.refusals import refusal, without_path
@@ -76,7 +77,9 @@ class Jobs:
         self._lease.release()
         self.store.close()
 
-    def accept(self, upload: Upload, model: str, sound_s: float, idempotency: str | None) -> Job:
+    def accept(
+        self, upload: Upload, asked: Asked, sound_s: float, idempotency: str | None = None
+    ) -> Job:
         """Take over an upload: when this returns, a loss of power does not lose it.
 
         Raises:
@@ -92,9 +95,9 @@ class Jobs:
             os.fsync(file.fileno())
         os.replace(upload.path, kept)
         _sync_folder(kept.parent)
-        name = upload.name[:NAME_LETTERS]
+        name, model = upload.name[:NAME_LETTERS], self._ears.named(asked.model).name
         job = Job(
-            *(job_id, "queued", kept.name, name, model, sound_s, 0.0, time.time()),
+            *(job_id, "queued", kept.name, name, model, asked.hotwords, sound_s, 0.0, time.time()),
             *(None, 0, None, None),
         )
         try:
@@ -149,7 +152,8 @@ class Jobs:
     def _listen(self, job: Job, path: Path) -> None:
         try:
             ear = self._ears.named(job.model)
-            pieces = list(self._noting(job, ear.pieces(path, self._settings.job_longest_s)))
+            heard = ear.pieces(path, self._settings.job_longest_s, job.hotwords)
+            pieces = list(self._noting(job, heard))
             result = ear.transcript(pieces).to_dict()
             self._finish(lambda: self.store.done(job, result))
             self._metrics.sound.add(job.duration_s, ROUTE)

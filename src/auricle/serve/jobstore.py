@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     recording TEXT NOT NULL,
     name TEXT NOT NULL,
     model TEXT NOT NULL,
+    hotwords TEXT NOT NULL DEFAULT '[]',
     duration_s REAL NOT NULL,
     heard_s REAL NOT NULL DEFAULT 0,
     created REAL NOT NULL,
@@ -51,6 +52,7 @@ class Job:
     recording: str  # the file's name in the folder of recordings
     name: str  # what the client calls it
     model: str
+    hotwords: tuple[str, ...]
     duration_s: float
     heard_s: float
     created: float  # seconds since 1970
@@ -81,11 +83,12 @@ class JobStore:
         """Accept a job; if one came under the same idempotency key before, that one is meant."""
         with self._lock:
             self._connection.execute(
-                "INSERT INTO jobs (id, idempotency, state, recording, name, model, duration_s,"
-                " created) VALUES (?, ?, 'queued', ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO jobs (id, idempotency, state, recording, name, model, hotwords,"
+                " duration_s, created) VALUES (?, ?, 'queued', ?, ?, ?, ?, ?, ?)"
+                " ON CONFLICT DO NOTHING",
                 (
                     *(job.id, idempotency, job.recording, job.name, job.model),
-                    *(job.duration_s, job.created),
+                    *(json.dumps(job.hotwords), job.duration_s, job.created),
                 ),
             )
         row = self._one("SELECT * FROM jobs WHERE id = ? OR idempotency = ?", job.id, idempotency)
@@ -182,4 +185,5 @@ class JobStore:
         if row is None:
             return None
         fields = {key: row[key] for key in row.keys() if key != "idempotency"}  # noqa: SIM118
+        fields["hotwords"] = tuple(json.loads(row["hotwords"]))
         return Job(**{**fields, "result": json.loads(row["result"] or "null")})

@@ -1,5 +1,7 @@
 """GET /v1/realtime: a websocket that takes sound as it is spoken and gives words as they are heard.
 
+The query's `prompt` has hotwords, parted by commas; `model` is one of /v1/models.
+
 To the server: binary messages of PCM16 (little-endian, mono) at the rate of the query's `rate`; or
 JSON, {"type": "input_audio_buffer.append", "audio": BASE64}; and {"type":
 "input_audio_buffer.commit"} to end the utterance at once.
@@ -15,6 +17,7 @@ import binascii
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -23,8 +26,8 @@ from starlette.exceptions import HTTPException
 
 from auricle import audio
 from auricle.errors import AuricleError, brief
-from auricle.serve.ears import Ear, Ears
-from auricle.serve.forms import timed
+from auricle.serve.ears import Ears
+from auricle.serve.forms import hotwords_of, timed
 from auricle.serve.house import House
 from auricle.serve.metrics import Metrics
 from auricle.serve.refusals import error_object
@@ -45,6 +48,7 @@ def router(house: House) -> APIRouter:
     async def realtime(
         socket: WebSocket,
         model: Annotated[str, Query()] = "",
+        prompt: Annotated[str, Query(max_length=4_000)] = "",
         rate: Annotated[int, Query(ge=RATES_HZ[0], le=RATES_HZ[1])] = audio.SAMPLE_RATE_HZ,
     ) -> None:
         """Sound in as it is spoken, words out as they are heard."""
@@ -57,7 +61,10 @@ def router(house: House) -> APIRouter:
                 return
             try:
                 ear = house.ears.named(model)
-                session = Session(socket, house.ears, ear, rate, house.metrics)
+                hear = partial(ear.hear_samples, hotwords=hotwords_of([prompt]))
+                utterances = Utterances(hear, ear.rate_hz)
+                resampler = audio.Resampler(rate, ear.rate_hz)
+                session = Session(socket, house.ears, utterances, resampler, rate, house.metrics)
                 await socket.send_json(
                     {"type": "session.created", "model": ear.name, "language": ear.language}
                 )
@@ -77,11 +84,16 @@ class Session:
     """One client's live transcription."""
 
     def __init__(
-        self, socket: WebSocket, ears: Ears, ear: Ear, rate_hz: int, metrics: Metrics
+        self,
+        socket: WebSocket,
+        ears: Ears,
+        utterances: Utterances,
+        resampler: audio.Resampler,
+        rate_hz: int,
+        metrics: Metrics,
     ) -> None:
         self._socket, self._ears, self._metrics = socket, ears, metrics
-        self._utterances = Utterances(ear.hear_samples, ear.rate_hz)
-        self._resampler = audio.Resampler(rate_hz, ear.rate_hz)
+        self._utterances, self._resampler = utterances, resampler
         self._rate_hz, self._odd = rate_hz, b""
 
     async def run(self) -> None:

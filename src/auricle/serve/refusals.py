@@ -55,7 +55,8 @@ def of_recording(error: AuricleError, path: Path) -> HTTPException:
     """What is wrong with an upload, as an answer."""
     message = without_path(error, path)
     if isinstance(error, DataError | ConfigError):
-        return refusal(HTTPStatus.BAD_REQUEST, message, code="unusable_recording")
+        code = "unusable_recording" if isinstance(error, DataError) else "invalid_request"
+        return refusal(HTTPStatus.BAD_REQUEST, message, code=code)
     return refusal(HTTPStatus.SERVICE_UNAVAILABLE, message, code="model_failed")
 
 

@@ -1,7 +1,7 @@
 """POST /v1/audio/transcriptions, as OpenAI defines it, and /v1/models."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -44,11 +44,10 @@ def router(house: House) -> APIRouter:
                 sound_s = await house.ears.run(lambda: check_length(upload.path, longest_s))
                 house.metrics.sound.add(sound_s, ROUTE)
                 if asked.stream:
-                    events = _events(house.ears, ear, upload, longest_s)
-                    return Held(stack.pop_all(), events)
-                transcript = await house.ears.transcript(
-                    ear, upload.path, longest_s, request.is_disconnected
-                )
+                    heard = ear.pieces(upload.path, longest_s, asked.hotwords, batch=STREAM_BATCH)
+                    return Held(stack.pop_all(), _events(house.ears, ear, upload, heard))
+                heard = ear.pieces(upload.path, longest_s, asked.hotwords)
+                transcript = await house.ears.transcript(ear, heard, request.is_disconnected)
             except AuricleError as error:
                 raise of_recording(error, upload.path) from None
             return answer(transcript, asked.response_format, asked.granularities)
@@ -111,13 +110,14 @@ class Held(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _events(ears: Ears, ear: Ear, upload: Upload, longest_s: float) -> AsyncIterator[str]:
+async def _events(
+    ears: Ears, ear: Ear, upload: Upload, heard: Iterator[Piece]
+) -> AsyncIterator[str]:
     """OpenAI's events; each delta carries its words with their times, beyond that interface."""
     pieces: list[Piece] = []
     try:
-        heard = ears.pieces(ear, upload.path, longest_s, batch=STREAM_BATCH)
-        async with aclosing(heard):
-            async for piece in heard:
+        async with aclosing(ears.pieces(heard)) as coming:
+            async for piece in coming:
                 before = any(each.words for each in pieces)
                 pieces.append(piece)
                 text = " ".join(word.text for word in piece.words)

@@ -16,7 +16,7 @@ are what the same stretch of a file would give.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -149,8 +149,7 @@ class Utterances:
     def _timed(self, words: tuple[Word, ...]) -> tuple[Word, ...]:
         by_s = self._start_s
         return tuple(
-            Word(word.text, word.start_s + by_s, word.end_s + by_s, word.confidence)
-            for word in words
+            replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s) for word in words
         )
 
     def _drop(self, samples: int) -> None:

@@ -3,6 +3,7 @@
 The order is always `normalise` -> `Tokenizer.encode`; a tokenizer changes no letter by itself.
 """
 
+from auricle.text.lexicon import parse_lexicon, read_lexicon
 from auricle.text.normaliser import ALPHABETS, NORMALISERS, normalise
 from auricle.text.tokenizers import (
     BLANK,
@@ -26,5 +27,7 @@ __all__ = [
     "Tokenizer",
     "learn_tokenizer",
     "normalise",
+    "parse_lexicon",
+    "read_lexicon",
     "tokenizer_from_dict",
 ]

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from auricle.config import Settings
 from auricle.errors import ConfigError, DataError, ModelError
+from auricle.text.lexicon import read_lexicon
 from auricle.text.normaliser import ALPHABETS, normalise
 
 BLANK = "<blank>"
@@ -187,14 +188,18 @@ class PhonemeTokenizer:
 
     @classmethod
     def from_lexicon(cls, path: str | Path) -> Self:
-        """Read lines `WORD P1 P2 ...` (CMUdict's form: `;;;` comments, `WORD(2)` variants).
+        """Read lines `WORD P1 P2 ...`; see `auricle.text.parse_lexicon`.
 
         The first pronunciation of a word counts; words are taken in lower case.
 
         Raises:
             DataError: for an unreadable file or a line without a pronunciation.
         """
-        lexicon = _read_lexicon(Path(path))
+        lexicon: dict[str, tuple[str, ...]] = {}
+        for word, sounds in read_lexicon(path):
+            if not sounds:
+                raise DataError(f"{path}: {word!r} has no pronunciation: this is a list of words")
+            lexicon.setdefault(word, sounds)
         return cls((BLANK, SPACE, *_letters(lexicon.values())), lexicon)
 
     @cached_property
@@ -296,20 +301,3 @@ def _sentencepiece() -> Any:
     except ImportError:
         raise ConfigError("bpe pieces need sentencepiece: pip install 'auricle[train]'") from None
     return sentencepiece
-
-
-def _read_lexicon(path: Path) -> dict[str, tuple[str, ...]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the lexicon ({error})") from None
-    lexicon: dict[str, tuple[str, ...]] = {}
-    for number, line in enumerate(lines, 1):
-        word, *sounds = line.partition(";;;")[0].split() or [""]
-        if word and not sounds:
-            raise DataError(f"{path}, line {number}: {word!r} has no pronunciation")
-        if word:
-            lexicon.setdefault(word.lower().partition("(")[0], tuple(sounds))
-    if not lexicon:
-        raise DataError(f"{path}: the lexicon has no line WORD P1 P2 ...")
-    return lexicon

@@ -1,0 +1,147 @@
+"""The options of decoding, for every command that decodes."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, TypedDict, get_type_hints
+
+import typer
+
+from auricle.bundle import Card
+from auricle.config import parse_overrides
+from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, Lexicon, decode_settings
+from auricle.errors import ConfigError, DataError
+from auricle.lm import NgramModel
+from auricle.runtime import Recognizer
+from auricle.text import tokenizer_from_dict
+from auricle.vocabulary import with_vocabulary
+
+PANEL = "Decoding; without these, as the model's file says"
+
+LanguageModelFile = Annotated[Path | None, typer.Option(help="A language model to put inside.")]
+LexiconFile = Annotated[
+    Path | None, typer.Option(help="Words and how they sound, instead of the model's own.")
+]
+DecodeWords = Annotated[
+    list[str] | None, typer.Option(help="key=value: how it decodes by itself; repeatable.")
+]
+
+
+def _option(text: str, *names: str, **values: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=PANEL, **values)
+
+
+class HowToDecode(TypedDict):
+    """Arguments of `Recognizer.transcribe_many`."""
+
+    hotwords: tuple[str, ...]
+    decode: DecodeSettings | None
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """What the user asked for; nothing, unless they did."""
+
+    greedy: Annotated[bool, _option("Fast: the best symbol of every frame.", "--greedy")] = False
+    beam: Annotated[int | None, _option("Search: prefixes kept, 100 say.", min=1)] = None
+    alpha: Annotated[float | None, _option("Weight of the language model.", min=0.0)] = None
+    beta: Annotated[float | None, _option("Bonus of every word.")] = None
+    nbest: Annotated[int | None, _option("Show so many ways to hear it.", min=1)] = None
+    hotwords: Annotated[
+        str | None, _option('"Names, and terms" likely here, or a file of them.')
+    ] = None
+    lm: Annotated[Path | None, _option("A language model instead of the file's own.")] = None
+
+    def settings(self, default: DecodeSettings) -> DecodeSettings | None:
+        """The settings that these options make of a model's own; None where they say nothing.
+
+        Raises:
+            ConfigError: for options that contradict each other.
+        """
+        names = ("beam", "alpha", "beta", "nbest")
+        asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.greedy:
+            others = [f"--{name}" for name in ("hotwords", "lm") if getattr(self, name) is not None]
+            if others := [*(f"--{name}" for name in asked), *others]:
+                raise ConfigError(f"--greedy looks at the sound alone: leave out {others[0]}")
+            return GreedySettings()
+        if not asked and self.lm is None and self.hotwords is None:
+            return None
+        base = default if isinstance(default, BeamSettings) else BeamSettings()
+        return decode_settings(base.to_dict(), asked, source="decoding")
+
+    def of(self, recognizer: Recognizer) -> "HowToDecode":
+        """What to tell a recogniser's `transcribe_many`."""
+        words = read_hotwords(self.hotwords) if self.hotwords is not None else ()
+        return {"hotwords": words, "decode": self.settings(recognizer.decode)}
+
+    def model(self) -> NgramModel | None:
+        """The language model, if one was named."""
+        return NgramModel.load(self.lm) if self.lm is not None else None
+
+    @property
+    def asked(self) -> bool:
+        """Whether any option was given."""
+        return self != AS_IT_IS
+
+
+AS_IT_IS = Decoding()
+
+
+def with_decoding(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `Decoding`, which it takes as one argument `decoding`."""
+    hints = get_type_hints(Decoding, include_extras=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    options = [
+        inspect.Parameter(field.name, keyword, default=field.default, annotation=hints[field.name])
+        for field in fields(Decoding)
+    ]
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> None:
+        chosen = {option.name: given.pop(option.name) for option in options}
+        command(**given, decoding=Decoding(**chosen))
+
+    own = inspect.signature(command).parameters.values()
+    rest = [each.replace(kind=keyword) for each in own if each.name != "decoding"]
+    parameters = [*rest, *options]
+    wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {each.name: each.annotation for each in parameters}
+    return wrapper
+
+
+def with_words(
+    card: Card, lm: Path | None, lexicon: Path | None, decode: list[str] | None
+) -> tuple[Card, dict[str, bytes]]:
+    """A card that decodes as `key=value` words ask, and the members for it; see `with_vocabulary`.
+
+    With a language model or a lexicon it decodes with a beam, unless the words say `kind=greedy`.
+    """
+    kind = "beam" if lm or lexicon or decode else "greedy"
+    return with_vocabulary(
+        card,
+        tokenizer_from_dict(card.tokenizer),
+        lm=NgramModel.load(lm) if lm else None,
+        lexicon=Lexicon.read(lexicon) if lexicon else None,
+        decode=decode_settings({"kind": kind}, parse_overrides(decode or ()), source="--decode"),
+    )
+
+
+def read_hotwords(text: str) -> tuple[str, ...]:
+    """Words and phrases parted by commas or lines; or those of the file that `text` names.
+
+    Raises:
+        DataError: for a file that is no text.
+    """
+    path = Path(text)
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else text
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read the hotwords ({error})") from None
+    phrases = (phrase.strip() for line in text.splitlines() for phrase in line.split(","))
+    found = tuple(phrase for phrase in phrases if phrase)
+    if not found:
+        raise ConfigError(f"--hotwords {text[:40]!r}: there is no word in it")
+    return found
