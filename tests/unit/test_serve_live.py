@@ -84,6 +84,37 @@ def test_partials_come_while_it_is_spoken_and_grow_stable() -> None:
     assert partials[-1].stable >= 3
 
 
+def told(*hearings: str, settings: LiveSettings | None = None) -> list[Heard]:
+    """What is shown when the model hears these, each 0.4 s after the one before; words of 0.2 s."""
+    answers = iter(hearings)
+
+    def hearing(_: Float32) -> tuple[Word, ...]:
+        words = enumerate(next(answers).split())
+        return tuple(Word(text, 0.2 * at, 0.2 * at + 0.2, 0.5) for at, text in words)
+
+    utterances = Utterances(hearing, RATE_HZ, settings)
+    return [e for _ in hearings for e in utterances.push(np.zeros(400, np.float32))]
+
+
+def test_a_stable_word_is_shown_as_it_is_though_the_model_changes_its_mind() -> None:
+    heard = told("a", "a b", "a b c", "x y c d", "x y c d e")
+    assert [each.stable for each in heard] == [0, 1, 2, 3, 4]
+    assert texts(heard[3]) == ["a", "b", "c", "d"]
+    assert texts(heard[4]) == ["a", "b", "c", "d", "e"]
+
+
+def test_words_on_which_two_hearings_differ_are_not_stable_nor_are_those_after_them() -> None:
+    heard = told("a b c", "a x c", "a x y", "a x c d")
+    assert [each.stable for each in heard] == [0, 1, 2, 2]
+    assert texts(heard[2]) == ["a", "x", "y"]
+
+
+def test_a_word_at_the_edge_is_not_stable_however_often_it_is_heard() -> None:
+    wide = told("a b c", "a b c", settings=LiveSettings(edge_s=0.3))
+    none = told("a b c", "a b c", settings=LiveSettings(edge_s=0.0))
+    assert (wide[1].stable, none[1].stable) == (2, 3)
+
+
 @given(
     values=st.lists(
         st.integers(1, 9) | st.sampled_from([-0.3, -1.2, -4.0]), min_size=1, max_size=25

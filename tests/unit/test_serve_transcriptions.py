@@ -17,6 +17,7 @@ from openai import OpenAI
 import auricle
 from auricle.metrics import cer
 from auricle.results import FORMATS, Transcript
+from auricle.serve.ears import Ear
 from serving import CLIPS, Running, serving
 
 CLIP = CLIPS / "morning.flac"
@@ -105,6 +106,11 @@ def test_hotwords_that_cannot_be_used_are_refused(client: OpenAI) -> None:
     for prompt in ("漢字", ",".join(map(str, range(1_000)))):
         with pytest.raises(openai.BadRequestError, match="hotwords"):
             ask(client, prompt=prompt)
+
+
+def test_no_more_is_read_than_allowed_whatever_a_header_said() -> None:
+    ear = Ear("english", auricle.load("english", threads=1), 8)
+    assert [piece.end_s for piece in ear.pieces(CLIP, 1.0)] == [1.0]
 
 
 def test_many_at_a_time_get_the_answers_of_one_alone(server: Running) -> None:
