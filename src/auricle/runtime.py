@@ -54,6 +54,8 @@ Progress = Callable[[float], None]
 """Told how many further seconds of sound are done."""
 Cut = Callable[[Iterable[Float32], int], Iterator[tuple[float, Float32]]]
 """Chunks of sound and their rate -> pieces, the last one reaching to the end: start, samples."""
+Run = Callable[[Sequence[Float32]], list[Float32]]
+"""(T, F) each, T >= 1 -> (T2, ...) each: `Session`, or what stands before it."""
 R = TypeVar("R")
 
 
@@ -164,7 +166,7 @@ class Engine:
         except ConfigError as error:
             raise ModelError(f"{bundle.path}: {error}") from None
         self.rate_hz = self.front_end.settings.sample_rate_hz
-        self.session = Session(bundle.member(GRAPH), threads=threads, name=str(bundle.path))
+        self.session: Run = Session(bundle.member(GRAPH), threads=threads, name=str(bundle.path))
 
     def answer_many(
         self,

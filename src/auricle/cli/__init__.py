@@ -17,6 +17,7 @@ from auricle.cli import (
     lm,
     model,
     plot,
+    serve,
     speaker,
     spot,
     train,
@@ -62,6 +63,9 @@ app.command("info", rich_help_panel="Use", short_help="Say what a model or a rec
     model.info
 )
 app.command("plot", rich_help_panel="Use", short_help="Draw a recording.")(plot.plot)
+app.command("serve", rich_help_panel="Use", short_help="Answer over HTTP, with a page.")(
+    serve.serve
+)
 app.command("prepare", rich_help_panel="Data", short_help="Make a public corpus ready.")(
     data.prepare
 )
