@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from auricle.cli import data, evaluate, lexicon, lm, model, serve, train, transcribe, tune
+from auricle.cli import data, evaluate, lexicon, listen, lm, model, serve, train, transcribe, tune
 from auricle.cli.display import errors
 from auricle.cli.signals import Interrupted, interrupt
 from auricle.errors import AuricleError
@@ -39,6 +39,9 @@ app.command("info", rich_help_panel="Use", short_help="Say what a model or a rec
 )
 app.command("serve", rich_help_panel="Use", short_help="Answer over HTTP, with a page.")(
     serve.serve
+)
+app.command("listen", rich_help_panel="Use", short_help="The microphone in, text out.")(
+    listen.listen
 )
 app.command("prepare", rich_help_panel="Data", short_help="Make a public corpus ready.")(
     data.prepare
