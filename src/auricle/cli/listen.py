@@ -74,7 +74,7 @@ def listen(
 def _rest(utterances: Utterances, blocks: "SimpleQueue[Float32]") -> Iterator[Heard]:
     """What was spoken before it was told to end."""
     while not blocks.empty():
-        yield from utterances.push(blocks.get())
+        yield from utterances.push(blocks.get_nowait())
     yield from utterances.finish()
 
 
