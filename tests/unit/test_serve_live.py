@@ -92,7 +92,7 @@ def told(*hearings: str, settings: LiveSettings | None = None) -> list[Heard]:
         words = enumerate(next(answers).split())
         return tuple(Word(text, 0.2 * at, 0.2 * at + 0.2, 0.5) for at, text in words)
 
-    utterances = Utterances(hearing, RATE_HZ, settings)
+    utterances = Utterances(hearing, RATE_HZ, settings or LiveSettings(pause_s=5.0))
     return [e for _ in hearings for e in utterances.push(np.zeros(400, np.float32))]
 
 

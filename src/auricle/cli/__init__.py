@@ -14,6 +14,7 @@ from auricle.cli import (
     data,
     evaluate,
     lexicon,
+    listen,
     lm,
     model,
     plot,
@@ -65,6 +66,9 @@ app.command("info", rich_help_panel="Use", short_help="Say what a model or a rec
 app.command("plot", rich_help_panel="Use", short_help="Draw a recording.")(plot.plot)
 app.command("serve", rich_help_panel="Use", short_help="Answer over HTTP, with a page.")(
     serve.serve
+)
+app.command("listen", rich_help_panel="Use", short_help="The microphone in, text out.")(
+    listen.listen
 )
 app.command("prepare", rich_help_panel="Data", short_help="Make a public corpus ready.")(
     data.prepare
