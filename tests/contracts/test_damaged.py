@@ -117,7 +117,7 @@ class Ward:
         if time.process_time() - begin > LONGEST_S:
             problem = f"took {time.process_time() - begin:.0f} s; {problem}"
         if problem:
-            self.wrong.append(f"{name}: {problem[:300]}")
+            self.wrong.append(f"{name}: {problem[-300:]}")
 
     def discharge(self, at_least: int) -> None:
         shown = "\n".join(self.wrong[:40])
@@ -653,8 +653,16 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("train no_text.jsonl --out new", 2, "no_text.jsonl"),
     ("train train.jsonl --out good.wav budget.steps=1", 2, "good.wav"),
     (f"train train.jsonl --out {LONG} budget.steps=1", 2, LONG),
-    ("train train.jsonl --out run_cut budget.steps=1", 2, "last.safetensors"),
-    ("train train.jsonl --out run_mixed budget.steps=1", 2, "last.safetensors"),
+    (
+        "train run_cut/train.jsonl --valid run_cut/valid.jsonl --out run_cut budget.steps=1",
+        2,
+        "last.safetensors",
+    ),
+    (
+        "train run_mixed/train.jsonl --valid run_mixed/valid.jsonl --out run_mixed budget.steps=1",
+        2,
+        "last.safetensors",
+    ),
     ("train train.jsonl --out new --recipe gone.toml", 2, "gone.toml"),
     ("train train.jsonl --out new --recipe bad.toml", 2, "bad.toml"),
     ("train train.jsonl --out new --recipe wrong.toml", 2, "budget.x"),
@@ -690,7 +698,7 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     (f"transcribe good.wav --model {LONG}", 2, LONG),
     ("transcribe good.wav --model run", 2, "run"),
     ("transcribe good.wav --model good.auricle --output text.wav", 2, "text.wav"),
-    ("transcribe twins --model good.auricle --output new", 2, "x.wav"),
+    ("transcribe twins/a/x.wav twins/b/x.wav --model good.auricle --output new", 2, "x.wav"),
     ("transcribe twins --model good.auricle --format srt", 2, "--output"),
     ("transcribe good.wav --model good.auricle --format doc", 2, "doc"),
     ("export gone new.auricle", 2, "gone"),
@@ -704,9 +712,9 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("info text.wav", 2, "text.wav"),
     ("info text.auricle", 2, "text.auricle"),
     ("info cut.auricle", 2, "cut.auricle"),
-    ("info run_cut", 2, "best.safetensors"),
-    ("info run_mixed", 2, "best.safetensors"),
-    ("info nothing", 2, "best.safetensors"),
+    ("info run_cut", 2, "last.safetensors"),
+    ("info run_mixed", 2, "last.safetensors"),
+    ("info nothing", 2, "nothing"),
     (f"info {LONG}", 2, LONG),
     ("dance", 2, "dance"),
 )

@@ -211,7 +211,7 @@ def test_a_job_is_accepted_heard_and_given_in_every_format(server: Running) -> N
     assert answer.text == FORMATS["srt"](expected)
     assert httpx.get(f"{address}?response_format=doc").status_code == 422
     assert list((server.state / "recordings").iterdir()) == []
-    assert server.uploads == []
+    wait(lambda: server.uploads == [])
 
 
 def test_a_jobs_hotwords_are_kept_and_checked_at_once(server: Running) -> None:

@@ -151,7 +151,7 @@ def test_a_long_recording_streams_in_pieces_that_equal_the_whole(
         model="english", file=path, response_format="verbose_json"
     )
     assert [s.text for s in whole.segments] == [s.text for s in wanted.segments]
-    assert server.uploads == []
+    wait(lambda: server.uploads == [])
 
 
 def test_models_are_listed_and_found(client: OpenAI) -> None:
@@ -180,7 +180,7 @@ def test_what_is_no_recording_is_said_without_our_paths(
         client.audio.transcriptions.create(model="english", file=(name, content))
     assert "the recording" in str(caught.value)
     assert str(server.state) not in str(caught.value)
-    assert server.uploads == []
+    wait(lambda: server.uploads == [])
 
 
 def test_a_damaged_recording_ends_a_stream_with_an_error(client: OpenAI, server: Running) -> None:
@@ -190,7 +190,7 @@ def test_a_damaged_recording_ends_a_stream_with_an_error(client: OpenAI, server:
         list(client.audio.transcriptions.create(
             model="english", file=("cut.flac", bytes(content)), stream=True
         ))  # fmt: skip
-    assert server.uploads == []
+    wait(lambda: server.uploads == [])
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,12 @@ def with_words(
 
     With a language model or a lexicon it decodes with a beam, unless the words say `kind=greedy`.
     """
-    kind = "beam" if lm or lexicon or decode else "greedy"
+    asked = bool(lm or lexicon or decode)
+    if not card.tokenizer:
+        if asked:
+            raise ConfigError(f"--lm, --lexicon and --decode are for words, not for {card.answer}")
+        return card, {}
+    kind = "beam" if asked else "greedy"
     return with_vocabulary(
         card,
         tokenizer_from_dict(card.tokenizer),
