@@ -129,7 +129,7 @@ class Bundle:
             ModelError: not a bundle, damaged, hostile, or of a format this version cannot read.
         """
         path = Path(path)
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 - answers where a name is too long
             raise ModelError(
                 f"{path}: a folder, and no bundle; a run becomes one by `auricle export {path} "
                 f"{path.name}.auricle`"
