@@ -36,5 +36,5 @@ clean:
 	@echo "setting up .venv with torch (once, some minutes) ..."
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python $(PIP) --constraint constraints.txt torch
-	.venv/bin/python $(PIP) --constraint constraints.txt --editable '.[train,dev]'
+	.venv/bin/python $(PIP) --constraint constraints.txt --editable '.[train,serve,dev]'
 	touch $@

@@ -34,6 +34,9 @@ def decoders(arguments: Any, bundle: Any, valid: tuple[list[str], list[Any]]) ->
 
     plain = Recognizer.load(bundle, threads=1, decode=GreedySettings())
     vocabulary = plain.tokenizer, plain.frame_s
+    own = bundle.card.decode
+    start = own if isinstance(own, BeamSettings) else BeamSettings()
+    start = start.model_copy(update={"beam": arguments.beam})
     alone = BeamSettings(beam=arguments.beam)
     made = {
         "greedy": (plain.decoder(GreedySettings()), GreedySettings()),
@@ -41,7 +44,7 @@ def decoders(arguments: Any, bundle: Any, valid: tuple[list[str], list[Any]]) ->
     }
     for path in arguments.lm:
         lm = NgramModel.load(path)
-        recognizer = Recognizer.load(bundle, threads=1, lm=lm, decode=alone)
+        recognizer = Recognizer.load(bundle, threads=1, lm=lm, decode=start)
         common.note(f"tuning with {path.name}")
         best = tune(recognizer, valid[1], valid[0], trials=arguments.trials).best.settings
         name = f"{path.stem}, {lm.order}-gram"

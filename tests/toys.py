@@ -71,6 +71,7 @@ def corpus(folder: Path, count: int, seed: int = 0, name: str = "data") -> Path:
                 audio=path,
                 duration_s=len(sound) / RATE_HZ,
                 text=text,
+                labels=(text[0],),  # what a clip begins with: one of five
                 speaker=f"{name}{number % 5}",
             )
         )

@@ -76,13 +76,17 @@ class AudioInfo:
 # --- reading -------------------------------------------------------------------------------------
 
 
-def inspect(path: StrPath) -> AudioInfo:
+def inspect(path: StrPath, *, most_values: float = np.inf) -> AudioInfo:
     """What the header of `path` says, without decoding (but for formats that do not say).
+
+    Args:
+        most_values: samples * channels after which a length that the header leaves out is counted
+            no further: the length is then at least that. A small file may hold days of silence.
 
     Raises:
         DataError: the file is missing, not sound, or its header makes no sense.
     """
-    with _open(Path(path)) as source:
+    with _open(Path(path), most_values) as source:
         return source.info
 
 
@@ -199,7 +203,7 @@ def _checked(blocks: Iterator[Float32], info: AudioInfo, first: int) -> Iterator
         yield block
 
 
-def _open(path: Path) -> AbstractContextManager[_Source]:
+def _open(path: Path, most_values: float = np.inf) -> AbstractContextManager[_Source]:
     """A file that exists, is readable and is not empty, opened by what can read it.
 
     Raises:
@@ -217,7 +221,8 @@ def _open(path: Path) -> AbstractContextManager[_Source]:
     except (OSError, ValueError) as error:  # permissions, names too long, names with a NUL
         why = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read ({why})") from None
-    return _open_media(path) if path.suffix.lower() in MEDIA_SUFFIXES else _open_sound(path)
+    media = path.suffix.lower() in MEDIA_SUFFIXES
+    return _open_media(path, most_values) if media else _open_sound(path, most_values)
 
 
 def _plausible(info: AudioInfo) -> AudioInfo:
@@ -235,7 +240,7 @@ def _plausible(info: AudioInfo) -> AudioInfo:
 
 
 @contextmanager
-def _open_sound(path: Path) -> Iterator[_Source]:
+def _open_sound(path: Path, most_values: float) -> Iterator[_Source]:
     """A file for soundfile."""
     import soundfile
 
@@ -256,7 +261,8 @@ def _open_sound(path: Path) -> Iterator[_Source]:
             f"{file.format} {file.subtype}",
         )
         if info.samples > UNKNOWN_SAMPLES:
-            samples = sum(len(block) for block in _read_sound(file, info, 0, None))
+            known = _span(_read_sound(file, info, 0, None), 0, most_values / max(1, info.channels))
+            samples = sum(map(len, known))
             info = replace(info, samples=samples, duration_s=samples / max(1, info.sample_rate_hz))
         yield _Source(_plausible(info), partial(_read_sound, file, info))
 
@@ -302,7 +308,7 @@ def _not_sound(why: object) -> str:
 
 
 @contextmanager
-def _open_media(path: Path) -> Iterator[_Source]:
+def _open_media(path: Path, most_values: float) -> Iterator[_Source]:
     """A file for PyAV: what its header says is near the truth, so only decoding is believed."""
     try:
         import av
@@ -320,7 +326,9 @@ def _open_media(path: Path) -> Iterator[_Source]:
             duration_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
             duration_s = duration_s or (container.duration or 0) / av.time_base
             kind = f"{container.format.name} {stream.codec_context.name}"
-        samples = round(duration_s * rate_hz) or sum(map(len, _decode_media(path)))
+        samples = round(duration_s * rate_hz)
+        if not samples:
+            samples = sum(map(len, _span(_decode_media(path), 0, most_values / max(1, channels))))
     except av.FFmpegError as error:
         raise DataError(f"{path} cannot be decoded: {error}") from None
     info = AudioInfo(path, rate_hz, channels, samples, samples / max(1, rate_hz), kind)
@@ -345,7 +353,7 @@ def _decode_media(path: Path) -> Iterator[Float32]:
                 yield np.ascontiguousarray(converted.to_ndarray().T, np.float32)
 
 
-def _span(blocks: Iterable[Float32], first: int, count: int | None) -> Iterator[Float32]:
+def _span(blocks: Iterable[Float32], first: int, count: float | None) -> Iterator[Float32]:
     """The samples [first, first + count) of a sequence of blocks."""
     at, end = 0, np.inf if count is None else first + count
     for block in blocks:
@@ -372,22 +380,33 @@ def resample(x: Float32, from_hz: float, to_hz: float) -> Float32:
     return np.concatenate(list(_resampled(iter([x]), from_hz, to_hz)))
 
 
-def _resampled(blocks: Iterator[Float32], from_hz: float, to_hz: float) -> Iterator[Float32]:
-    """The blocks of a stream at another rate; how it is cut changes no bit of the result."""
-    import soxr
+class Resampler:
+    """Sound that comes in blocks at another rate; how it is cut changes no bit of the result."""
 
+    def __init__(self, from_hz: float, to_hz: float, channels: int = 1) -> None:
+        import soxr
+
+        self._stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32", quality="HQ")
+
+    def push(self, block: Float32, *, last: bool = False) -> Float32:
+        """What is known by an (n,) or (n, C) block; the filter holds some of it back till later."""
+        x: Float32 = np.ascontiguousarray(block, np.float32)
+        return self._stream.resample_chunk(x, last=last)  # type: ignore[no-any-return]
+
+
+def _resampled(blocks: Iterator[Float32], from_hz: float, to_hz: float) -> Iterator[Float32]:
+    """The blocks of a stream at another rate."""
     if from_hz == to_hz:
         yield from blocks
         return
-    stream = None
+    resampler = None
     for block in blocks:
-        if stream is None:
-            channels = 1 if block.ndim == 1 else block.shape[1]
-            stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32", quality="HQ")
+        if resampler is None:
+            resampler = Resampler(from_hz, to_hz, 1 if block.ndim == 1 else block.shape[1])
             nothing = block[:0]
-        yield stream.resample_chunk(np.ascontiguousarray(block, np.float32))
-    if stream is not None:
-        yield stream.resample_chunk(nothing, last=True)
+        yield resampler.push(block)
+    if resampler:
+        yield resampler.push(nothing, last=True)
 
 
 def mix_down(x: Float32) -> Float32:

@@ -105,6 +105,15 @@ class Augmenter:
             x = add_noise(x, noise, rng.uniform(*s.white_snr_db))
         return change_gain(x, rng.uniform(*s.gain_db))
 
+    def background(self, samples: int, rate_hz: int, rng: np.random.Generator) -> Array:
+        """(`samples`,) of a drawn recording of the noises, at its own loudness and a drawn gain.
+
+        Raises:
+            ConfigError: when no folder of noises is set, or it holds no sound.
+        """
+        noise = _noise(self._noises[rng.integers(len(self._noises))], rate_hz)
+        return change_gain(excerpt(noise, samples, rng), rng.uniform(-20.0, 0.0))
+
     def spectrogram(self, features: Array, rng: np.random.Generator) -> Array:
         """SpecAugment over `features` (T, F): a new array of the same shape."""
         s = self.settings

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,6 +105,15 @@ def load(
         finally:
             for future in pending:
                 future.cancel()
+
+
+def padded(rows: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
+    """Rows of unequal length, (n, ...) each, as one array (B, longest n, ...), zeros after each."""
+    longest = max((len(row) for row in rows), default=0)
+    filled = np.zeros((len(rows), longest, *rows[0].shape[1:]), dtype)
+    for place, row in zip(filled, rows, strict=True):
+        place[: len(row)] = row
+    return filled
 
 
 class SoundCache:

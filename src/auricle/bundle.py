@@ -83,6 +83,8 @@ class Card(Settings):
     settings: dict[str, Any] = Field({})  # the whole resolved configuration of the training
     features: dict[str, Any]  # FeatureSettings
     tokenizer: dict[str, Any] = Field({})  # self-contained
+    labels: dict[str, Any] = Field({})  # self-contained
+    windows: dict[str, Any] = Field({})  # how a recording is cut for labels or an embedding
     decode: DecodeSettings = GreedySettings()  # defaults; the caller may ask for others
     confidence: dict[str, Calibration] = Field({})  # of words, by the kind of decoding
     metrics: dict[str, Any] = Field({})

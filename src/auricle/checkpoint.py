@@ -19,8 +19,8 @@ from auricle.errors import DataError, ModelError
 from auricle.files import regular, replacing
 
 STATE_KEY = "state"
-BEST = {"task": str, "settings": dict, "tokenizer": dict, "scores": dict, "step": int}
-"""What the state of `best.safetensors` holds, beside what only its task knows."""
+BEST = {"task": str, "settings": dict, "scores": dict, "step": int}
+"""What the state of `best.safetensors` holds, whatever its task adds to that."""
 _DAMAGE = (
     OSError,
     KeyError,

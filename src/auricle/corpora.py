@@ -14,11 +14,12 @@ import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path, PurePosixPath
 
+from auricle.audio import inspect
 from auricle.data import (
     Example,
     Progress,
@@ -28,6 +29,7 @@ from auricle.data import (
     split_name,
     write_manifest,
 )
+from auricle.data.clip_corpora import READERS
 from auricle.errors import ConfigError, DataError
 from auricle.files import make_folder
 
@@ -46,6 +48,8 @@ class Part:
     """`sha256:...` or `md5:...`; None where none is published or could be confirmed."""
     size_mb: int = 0
     """Of the archive; 0 when not known. The recordings need about as much again."""
+    flat: bool = False
+    """Whether the archive has no folder of that name around its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,29 @@ class Corpus:
 def _librispeech(slr: int, name: str, size_mb: int, md5: str) -> tuple[str, Part]:
     url = f"https://www.openslr.org/resources/{slr}/{name}.tar.gz"
     return name, Part(url, f"LibriSpeech/{name}", f"md5:{md5}", size_mb)
+
+
+def _commands(version: str, size_mb: int, sha256: str) -> tuple[str, Part]:
+    name = f"speech_commands_{version}"
+    url = f"http://download.tensorflow.org/data/{name}.tar.gz"
+    return version, Part(url, name, f"sha256:{sha256}", size_mb, flat=True)
+
+
+_SPEECH_COMMANDS = dict(
+    (
+        _commands(
+            "v0.01", 1_489, "743935421bb51cccdb6bdd152e04c5c70274e935c82119ad7faeec31780d811d"
+        ),
+        _commands(
+            "v0.02", 2_428, "af14739ee7dc311471de98f5f9d2c9191b18aedfe957f4a6ff791c709868ff58"
+        ),
+    )
+)
+
+
+def _github(owner: str, name: str, ref: str, version: str) -> Part:
+    url = f"https://github.com/{owner}/{name}/archive/refs/{ref}.tar.gz"
+    return Part(url, f"{name}-{version}", None)
 
 
 # The MD5 sums are those of OpenSLR's md5sum.txt. The SHA-256 are not published with the archives:
@@ -139,6 +166,75 @@ CORPORA: Mapping[str, Corpus] = {
             )
         },
     ),
+    "speech_commands": Corpus(
+        "Google Speech Commands, 35 words (v0.02) or 30 (v0.01) of a second",
+        "CC BY 4.0",
+        "https://arxiv.org/abs/1804.03209",
+        _SPEECH_COMMANDS,
+        usual=("v0.02",),
+    ),
+    "speech_commands_12": Corpus(
+        "the same as the usual task: ten keywords, _unknown_ and _silence_",
+        "CC BY 4.0",
+        "https://arxiv.org/abs/1804.03209",
+        _SPEECH_COMMANDS,
+        usual=("v0.02",),
+    ),
+    "spoken_digits": Corpus(
+        "Free Spoken Digit Dataset: 3,000 English digits by six speakers, 8 kHz",
+        "CC BY-SA 4.0",
+        "https://github.com/Jakobovski/free-spoken-digit-dataset",
+        {"1.0.10": _github("Jakobovski", "free-spoken-digit-dataset", "tags/v1.0.10", "1.0.10")},
+    ),
+    "audio_mnist": Corpus(
+        "30,000 English digits by sixty speakers, 48 kHz",
+        "MIT",
+        "https://github.com/soerenab/AudioMNIST",
+        {"master": _github("soerenab", "AudioMNIST", "heads/master", "master")},
+    ),
+    "esc50": Corpus(
+        "2,000 environmental sounds of 5 s in 50 classes and 5 folds",
+        "CC BY-NC 3.0",
+        "https://github.com/karolpiczak/ESC-50",
+        {"master": _github("karolpiczak", "ESC-50", "heads/master", "master")},
+    ),
+    "urban_sound_8k": Corpus(
+        "8,732 urban sounds of up to 4 s in 10 classes and 10 folds",
+        "CC BY-NC 4.0",
+        "https://zenodo.org/records/1203745",
+        {
+            "1.0": Part(
+                "https://zenodo.org/records/1203745/files/UrbanSound8K.tar.gz",
+                "UrbanSound8K",
+                None,
+                6_000,
+            )
+        },
+    ),
+    "ravdess": Corpus(
+        "1,440 acted sentences, 24 actors, 8 emotions; unpack it first",
+        "CC BY-NC-SA 4.0",
+        "https://zenodo.org/records/1188976",
+        {},
+    ),
+    "emo_db": Corpus(
+        "535 acted German sentences, 10 actors, 7 emotions; unpack it first",
+        "not stated",
+        "http://emodb.bilderbar.info",
+        {},
+    ),
+    "gtzan": Corpus(
+        "1,000 pieces of music of 30 s in 10 genres; unpack it first",
+        "not stated",
+        "http://marsyas.info/downloads/datasets.html",
+        {},
+    ),
+    "magna_tag_a_tune": Corpus(
+        "25,863 pieces of music of 29 s with tags; unpack it first",
+        "CC BY-NC-SA 3.0",
+        "https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset",
+        {},
+    ),
     "common_voice": Corpus(
         "volunteers reading sentences in a hundred languages",
         "CC0",
@@ -178,7 +274,9 @@ def prepare(
         raise ConfigError(f"no corpus {name}: there are {', '.join(corpora)}")
     corpus, folder = corpora[name], Path(folder).absolute()
     make_folder(folder)
-    if not corpus.parts:
+    if not corpus.parts and name in READERS:
+        folders = {"": folder}
+    elif not corpus.parts:
         folders = {"": _handed_out(corpus, folder, subsets)}
     else:
         if unknown := set(subsets) - set(corpus.parts):
@@ -187,6 +285,10 @@ def prepare(
         folders = {part: _fetch(parts[part], folder, download, progress) for part in parts}
     splits: dict[str, list[Example]] = {}
     for part, unpacked in folders.items():
+        if reader := READERS.get(name):
+            for own_split, found in _heard(reader(unpacked), unpacked, progress).items():
+                splits.setdefault(own_split, []).extend(found)
+            continue
         dataset = read_data(unpacked, progress=progress)
         own = {split: dataset.examples} if (split := split_name(part)) else dataset.splits
         for split, examples in (own or split_by_speaker(dataset.examples)).items():
@@ -205,6 +307,25 @@ prepare_an4 = partial(prepare, "an4")
 prepare_common_voice = partial(prepare, "common_voice")
 
 
+def _heard(
+    splits: Mapping[str, Sequence[Example]], folder: Path, progress: Progress | None
+) -> dict[str, list[Example]]:
+    """The splits that hold anything, with the durations of their recordings."""
+    found = [example for examples in splits.values() for example in examples]
+    if not found:
+        raise DataError(f"{folder}: no recordings of this corpus in it; is it unpacked there?")
+    durations = {}
+    for done, path in enumerate(paths := sorted({example.audio for example in found}), 1):
+        durations[path] = inspect(path).duration_s
+        if progress:
+            progress(done, len(paths))
+    return {
+        split: [replace(e, duration_s=e.duration_s or durations[e.audio]) for e in examples]
+        for split, examples in splits.items()
+        if examples
+    }
+
+
 def _fetch(part: Part, folder: Path, download_it: bool, progress: Progress | None) -> Path:
     """The unpacked folder of a part, from what is there or from its publisher."""
     unpacked = folder / part.folder
@@ -216,7 +337,7 @@ def _fetch(part: Part, folder: Path, download_it: bool, progress: Progress | Non
             download(part.url, archive, part.checksum, progress=progress)
         else:
             raise DataError(f"{folder}: holds neither {part.folder} nor {archive.name}")
-        unpack(archive, folder, part.folder)
+        unpack(archive, folder, part.folder, flat=part.flat)
     return unpacked
 
 
@@ -346,8 +467,11 @@ def verify(path: Path, checksum: str | None) -> None:
         )
 
 
-def unpack(archive: Path, folder: Path, wanted: str) -> None:
+def unpack(archive: Path, folder: Path, wanted: str, *, flat: bool = False) -> None:
     """Unpack the folder `wanted` of a tar archive into `folder`; whole or not at all.
+
+    Args:
+        flat: the archive has no folder around its files: make it.
 
     Raises:
         DataError: the archive is damaged, unsafe, or does not hold that folder.
@@ -355,7 +479,7 @@ def unpack(archive: Path, folder: Path, wanted: str) -> None:
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as temporary:
         try:
             with tarfile.open(archive) as tar:
-                tar.extractall(temporary, filter="data")
+                tar.extractall(Path(temporary, wanted if flat else ""), filter="data")
         except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
             raise DataError(
                 f"{archive}: cannot be unpacked ({error}); if it is damaged, delete it"

@@ -110,6 +110,99 @@ class Transcript:
             raise DataError(f"this is not a transcript: {error!r}") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A name that a sound may be given, and how likely it is (0 to 1)."""
+
+    name: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelWindow:
+    """A stretch of a recording, with every label, the likeliest first."""
+
+    start_s: float
+    end_s: float
+    labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """What a recording of `duration_s` seconds is: every label, the likeliest first.
+
+    `chosen` is the answer: the likeliest label, or for a model of tags all that pass their
+    thresholds, which may be none. `windows` are the stretches that were listened to.
+    """
+
+    labels: tuple[Label, ...]
+    chosen: tuple[str, ...]
+    duration_s: float
+    windows: tuple[LabelWindow, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The answer on one line."""
+        return ", ".join(self.chosen)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The labels as JSON types, nothing lost; `from_dict` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            DataError: when it is not labels.
+        """
+        try:
+            windows = tuple(
+                LabelWindow(**{**window, "labels": _labels(window["labels"])})
+                for window in values["windows"]
+            )
+            known = {"labels": _labels(values["labels"]), "chosen": tuple(values["chosen"])}
+            return cls(**{**values, **known, "windows": windows})
+        except (KeyError, TypeError) as error:
+            raise DataError(f"these are not labels: {error!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A recording as a direction: `values` has length 1, and the cosine of two says how alike."""
+
+    values: tuple[float, ...]
+    duration_s: float
+
+    @classmethod
+    def mean(cls, vectors: Sequence[Sequence[float]], duration_s: float) -> Self:
+        """The direction between one or more vectors."""
+        sums = [math.fsum(column) for column in zip(*vectors, strict=True)]
+        length = math.sqrt(math.fsum(each * each for each in sums)) or 1.0
+        return cls(tuple(each / length for each in sums), duration_s)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The embedding as JSON types; `from_dict` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            DataError: when it is not an embedding.
+        """
+        try:
+            vector = tuple(float(each) for each in values["values"])
+            return cls(vector, float(values["duration_s"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"this is not an embedding: {error!r}") from None
+
+
+def _labels(values: Iterable[Mapping[str, Any]]) -> tuple[Label, ...]:
+    return tuple(Label(**value) for value in values)
+
+
 def to_txt(transcript: Transcript) -> str:
     """The text alone, on one line; below it the alternatives, each after its share."""
     others = (f"{each.share:.3f}  {each.text}\n" for each in transcript.alternatives)

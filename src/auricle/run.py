@@ -311,7 +311,7 @@ _FREE = ("budget", "evaluation", "loop")
 def _same_training(path: Path, state: Mapping[str, Any], card: Mapping[str, Any]) -> None:
     old, new = dict(state["settings"]), dict(card["settings"])
     changed = [k for k in new if k not in _FREE and old.get(k) != new[k]]
-    changed += [k for k in ("task", "tokenizer") if state.get(k) != card.get(k)]
+    changed += [k for k in card if k not in ("settings", "chosen") and state.get(k) != card[k]]
     if old["loop"]["seed"] != new["loop"]["seed"]:
         changed.append("loop.seed")
     if changed:

@@ -52,7 +52,16 @@ Source = str | os.PathLike[str] | tuple[NDArray[Any], int]
 """A file; or samples within -1..1, (N,) or (N, channels), and their rate in Hz."""
 Progress = Callable[[float], None]
 """Told how many further seconds of sound are done."""
+Cut = Callable[[Iterable[Float32], int], Iterator[tuple[float, Float32]]]
+"""Chunks of sound and their rate -> pieces, the last one reaching to the end: start, samples."""
+Run = Callable[[Sequence[Float32]], list[Float32]]
+"""(T, F) each, T >= 1 -> (T2, ...) each: `Session`, or what stands before it."""
 R = TypeVar("R")
+
+
+def at_pauses(chunks: Iterable[Float32], rate_hz: int) -> Iterator[tuple[float, Float32]]:
+    """Pieces of `LONGEST_S` at most, that begin and end in pauses."""
+    return audio.split_at_pauses(chunks, rate_hz, longest_s=LONGEST_S)
 
 
 class Session:
@@ -157,13 +166,14 @@ class Engine:
         except ConfigError as error:
             raise ModelError(f"{bundle.path}: {error}") from None
         self.rate_hz = self.front_end.settings.sample_rate_hz
-        self.session = Session(bundle.member(GRAPH), threads=threads, name=str(bundle.path))
+        self.session: Run = Session(bundle.member(GRAPH), threads=threads, name=str(bundle.path))
 
     def answer_many(
         self,
         sources: Iterable[Source],
         interpret: Callable[[Sequence[Float32]], Sequence[R]],
         *,
+        cut: Cut | None = None,
         batch: int = BATCH,
         progress: Progress | None = None,
     ) -> Iterator[Heard[R]]:
@@ -175,16 +185,18 @@ class Engine:
         Args:
             sources: taken one after the other, as they are needed.
             interpret: what to keep of the outputs (T2, ...) of a pool of pieces; they are dropped.
+            cut: how a recording becomes pieces; at its pauses, if nothing is said.
             batch: most pieces to run at once.
 
         Yields:
             Each recording in the order of `sources`, once it is complete.
         """
+        cut = cut or at_pauses
         begun: deque[Heard[R]] = deque()
         pool: list[_Piece[R]] = []
         for source in sources:
             begun.append(Heard(source))
-            for piece in self._pieces(begun[-1]):
+            for piece in self._pieces(begun[-1], cut):
                 pool.append(piece)
                 if len(pool) == POOL_BATCHES * batch:
                     self._run(pool, interpret, batch, progress)
@@ -194,13 +206,11 @@ class Engine:
         self._run(pool, interpret, batch, progress)
         yield from _completed(begun)
 
-    def _pieces(self, heard: Heard[R]) -> Iterator[_Piece[R]]:
+    def _pieces(self, heard: Heard[R], cut: Cut) -> Iterator[_Piece[R]]:
         """Cut a recording; what is wrong with it is noted in `heard`."""
         try:
             chunks = self._chunks(heard.source)
-            for start_s, samples in audio.split_at_pauses(
-                chunks, self.rate_hz, longest_s=LONGEST_S
-            ):
+            for start_s, samples in cut(chunks, self.rate_hz):
                 heard.duration_s = start_s + len(samples) / self.rate_hz
                 features = self.front_end(samples)
                 if len(features):  # else shorter than one window

@@ -101,7 +101,11 @@ class Config(Protocol):
 
 
 class Task(Protocol):
-    """What is special about a task. Tasks satisfy this; nobody inherits it."""
+    """What is special about a task. Tasks satisfy this; nobody inherits it.
+
+    `choose` gives what is learned from the validation set beside the weights, a threshold say; it
+    is kept with the best weights, and `card` of the task that they are loaded into holds it.
+    """
 
     goal: tuple[str, Literal["min", "max"]]  # the score that decides which weights are best
 
@@ -115,6 +119,7 @@ class Task(Protocol):
     def updates(self, model: nn.Module, batch: Any) -> "Iterator[Update]": ...
     def predict(self, model: nn.Module, batch: Any) -> list[Any]: ...
     def score(self, pairs: Sequence[tuple[Example, Any]]) -> dict[str, float]: ...
+    def choose(self, pairs: Sequence[tuple[Example, Any]]) -> dict[str, Any]: ...  # see below
     def show(self, example: Example, result: Any) -> dict[str, str]: ...  # one line of the log
 
 
@@ -437,7 +442,8 @@ class _Training:
             if best:
                 counters.best = dict(scores)
                 if self.world.leads:
-                    state = {**self.task.card(), "scores": scores, "step": counters.step}
+                    facts = {"chosen": self.task.choose(pairs), "scores": scores}
+                    state = {**self.task.card(), **facts, "step": counters.step}
                     write_checkpoint(self.folder.best, self.model.state_dict(), state)
         counters.owed = False
         counters.evaluated_step, counters.evaluated_minute = counters.step, counters.minutes

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from auricle.config import Settings
 from auricle.errors import ConfigError
+from auricle.models.convolutional import BroadcastSettings, ResidualWaveSettings, WaveConvSettings
 from auricle.models.encoders import (
     ENCODERS,
     ConformerSettings,
@@ -23,6 +25,15 @@ SMALL = {
     "causal_lstm": RNNSettings(hidden=12, layers=2, bidirectional=False),
     "causal_gru": RNNSettings(cell="gru", hidden=12, layers=1, stack=1, bidirectional=False),
     "conformer": ConformerSettings(channels=4, dim=16, heads=2, layers=2, width=5),
+    "wave_conv": WaveConvSettings(channels=(6, 8), widths=(5, 3), pool=3, noise=0.1),
+    "residual_wave": ResidualWaveSettings(
+        stem=8, stem_width=5, stem_stride=2, channels=(8, 12), width=3
+    ),
+    "residual_bands": ResidualWaveSettings(
+        stem=8, channels=(8, 8), width=5, blocks=2, stage_stride=1
+    ),
+    "broadcast": BroadcastSettings(stem=6, channels=(6, 8), width=3, blocks=2),
+    "broadcast_slow": BroadcastSettings(stem=4, channels=(4,), width=3, blocks=1, stride=4),
 }
 
 
@@ -117,8 +128,11 @@ def test_a_bidirectional_layer_equals_packed_sequences() -> None:
     [
         (ConformerSettings(dim=18, heads=4), "multiple of 2 x heads = 8"),
         (ConformerSettings(width=4), "must be odd"),
+        (WaveConvSettings(channels=(4,)), "1 numbers, encoder.widths 4"),
+        (ResidualWaveSettings(width=4), r"encoder\.width = 4: must be odd, e\.g\. 5"),
+        (BroadcastSettings(width=2), r"encoder\.width = 2: must be odd"),
     ],
 )
-def test_contradictions_are_named(settings: ConformerSettings, said: str) -> None:
+def test_contradictions_are_named(settings: Settings, said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         build_encoder(FEATURES, settings)

@@ -25,6 +25,7 @@ from auricle.export import (
     quantise_onnx,
 )
 from auricle.features import FeatureSettings, FrontEnd
+from auricle.models.convolutional import BroadcastSettings, ResidualWaveSettings, WaveConvSettings
 from auricle.models.decoders import FrameClassifier
 from auricle.models.encoders import (
     ENCODERS,
@@ -45,6 +46,9 @@ SMALL: list[Settings] = [
     RNNSettings(hidden=16, layers=2),
     RNNSettings(cell="gru", hidden=16, layers=1, bidirectional=False),
     ConformerSettings(channels=4, dim=16, layers=2, heads=2),
+    WaveConvSettings(channels=(6, 8), widths=(5, 3), pool=2),
+    ResidualWaveSettings(stem=8, channels=(8, 12), width=3),
+    BroadcastSettings(stem=6, channels=(6, 8), width=3),
 ]
 
 

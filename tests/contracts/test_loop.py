@@ -22,6 +22,7 @@ from auricle.checkpoint import read_checkpoint, under_prefix
 from auricle.config import Settings
 from auricle.data import Example
 from auricle.errors import ConfigError, ModelError
+from auricle.tasks import TASKS
 from auricle.train import (
     ASKED,
     MOST_SKIPPED,
@@ -36,6 +37,15 @@ from auricle.train import (
 from toys import TINY, corpus
 
 RATE = 3e-3
+# A task's own settings for the test with two processes, mixing and normalisation included.
+IN_PARALLEL = {
+    "clip": (
+        "encoder={kind='residual_wave', channels=[8, 8], stem=8, dropout=0}",
+        "mixup=0.3",
+        "batches.examples=8",
+        "batches.seconds=8",
+    )
+}
 
 
 class ToySettings(Settings):
@@ -107,6 +117,9 @@ class TwoNetworks:
 
     def score(self, pairs: Sequence[tuple[Example, float]]) -> dict[str, float]:
         return {"distance": float(np.mean([value for _, value in pairs]))}
+
+    def choose(self, pairs: Sequence[tuple[Example, float]]) -> dict[str, Any]:
+        return {"seen": len(pairs)}
 
     def show(self, example: Example, result: float) -> dict[str, str]:
         return {"reference": example.id, "hypothesis": str(result)}
@@ -320,12 +333,14 @@ def test_early_stop_and_best_weights(tmp_path: Path) -> None:
     assert (outcome.steps, outcome.best) == (25, {"distance": 1.0})
     assert "no better score in 3 evaluations" in outcome.reason
     # As good as the best is no better, but trained for longer.
-    assert read_checkpoint(tmp_path / "best.safetensors")[1]["step"] == 15
+    state = read_checkpoint(tmp_path / "best.safetensors")[1]
+    assert (state["step"], state["chosen"]) == (15, {"seen": len(data)})
 
 
-def command(manifest: Path, out: Path, *words: str) -> list[str]:
+def command(manifest: Path, out: Path, *words: str, task: str = "ctc") -> list[str]:
     # The same data validates: what is under test is the loop.
     options = ["train", str(manifest), "--valid", str(manifest), "--out", str(out)]
+    options += ["--task", task]
     return ["-m", "auricle", *options, *TINY, *words]
 
 
@@ -418,12 +433,13 @@ def test_a_signal_before_the_training_is_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one_with_the_same_batches(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", TASKS)
+def test_two_processes_equal_one_with_the_same_batches(tmp_path: Path, task: str) -> None:
     manifest = corpus(tmp_path, 60)
-    words = ("budget.steps=5", "optimizer.rate=1e-3")
-    finish(command(manifest, tmp_path / "one", *words, "loop.accumulate=2"))
+    words = ("budget.steps=5", "optimizer.rate=1e-3", *IN_PARALLEL.get(task, ()))
+    finish(command(manifest, tmp_path / "one", *words, "loop.accumulate=2", task=task))
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    finish([*launcher, *command(manifest, tmp_path / "two", *words)])
+    finish([*launcher, *command(manifest, tmp_path / "two", *words, task=task)])
     one, two = trained(tmp_path / "one"), trained(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=2e-6)

@@ -1,6 +1,7 @@
 """What every task owes: run over all tasks and all recipes, on made-up sound."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,19 +48,38 @@ def test_an_unknown_task_is_named() -> None:
         task_class("dance")
 
 
+def alike(found: Any, wanted: Any) -> None:
+    """Two results are the same but for the last digits of their numbers."""
+    assert type(found) is type(wanted)
+    numbers, places = ([*flat(each.to_dict())] for each in (found, wanted))
+    assert [key for key, _ in numbers] == [key for key, _ in places]
+    for (key, value), (_, other) in zip(numbers, places, strict=True):
+        assert value == (pytest.approx(other, abs=1e-5) if type(other) is float else other), key
+
+
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of nested results with its path; labels by name: equal ones have no order."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from flat(inner, f"{key}.{name}")
+    elif isinstance(value, list | tuple):
+        named = all(isinstance(each, dict) and "name" in each for each in value)
+        rows = sorted(value, key=lambda each: each["name"]) if named else value
+        for number, inner in enumerate(rows):
+            yield from flat(inner, f"{key}[{number}]")
+    else:
+        yield key, value
+
+
 def test_batch_and_order_change_no_prediction(task: Any, data: tuple[Example, ...]) -> None:
     model = task.model().eval()
     together = task.predict(model, task.batch(data))
     alone = [task.predict(model, task.batch([example]))[0] for example in data]
-    assert [result.text for result in together] == [result.text for result in alone]
     for found, wanted in zip(together, alone, strict=True):
-        assert [(w.start_s, w.end_s, w.text) for w in found.words] == [
-            (w.start_s, w.end_s, w.text) for w in wanted.words
-        ]
-        confidence = [word.confidence for word in wanted.words]
-        assert [word.confidence for word in found.words] == pytest.approx(confidence, abs=1e-5)
+        alike(found, wanted)
     through_loader = [result for _, result in predictions(task, model, data)]
-    assert [r.text for r in through_loader] == [r.text for r in alone]
+    for found, wanted in zip(through_loader, alone, strict=True):
+        alike(found, wanted)
 
 
 def test_augmentation_depends_on_seed_epoch_and_example_only(
@@ -101,7 +121,8 @@ def test_saved_and_loaded_gives_the_same_answers(
 
 def test_one_batch_can_be_overfitted(task: Any, data: tuple[Example, ...]) -> None:
     torch.manual_seed(0)
-    model, batch = task.model(), task.batch(data[:2])
+    few = data[:6] if task.answer == "embedding" else data[:2]  # six: one speaker comes twice
+    model, batch = task.model(), task.batch(few)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
     for _ in range(150):
         for _, loss, _ in task.updates(model, batch):
@@ -111,7 +132,7 @@ def test_one_batch_can_be_overfitted(task: Any, data: tuple[Example, ...]) -> No
             optimizer.step()
     answers = task.predict(model.eval(), batch)
     metric, direction = task.goal
-    score = task.score(list(zip(data[:2], answers, strict=True)))[metric]
+    score = task.score(list(zip(few, answers, strict=True)))[metric]
     assert score == (0.0 if direction == "min" else 1.0)
 
 

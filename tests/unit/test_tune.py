@@ -10,7 +10,7 @@ from auricle import BeamSettings, ConfigError, GreedySettings
 from auricle.bundle import LEXICON, LM
 from auricle.metrics import ErrorCounts, calibration_error
 from auricle.runtime import Recognizer
-from auricle.tune import OPENNESS, WEIGHTS, knobs, listen, search, tune
+from auricle.tune import OPENNESS, WEIGHTS, Trial, Tuned, knobs, listen, search, tune
 from tones import RATE_HZ, sound, unigrams, write
 
 B_OR_C = {"b": 0.75, "c": 0.25}
@@ -55,6 +55,12 @@ def test_the_search_stays_within_bounds() -> None:
 def test_a_plateau_is_left_as_it_is() -> None:
     tried = search(lambda _: counted(7), BeamSettings(alpha=0.3), WEIGHTS, 60)
     assert min(tried, key=lambda trial: trial.errors.rate).settings == BeamSettings(alpha=0.3)
+
+
+def test_the_first_of_the_best_is_chosen() -> None:
+    errors = (5, 3, 3, 4)
+    trials = [Trial(BeamSettings(beam=n + 1), counted(e)) for n, e in enumerate(errors)]
+    assert Tuned(tuple(trials), counted(9), {}).best is trials[1]
 
 
 def made(path: Path, **values: object) -> Recognizer:

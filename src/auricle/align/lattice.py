@@ -157,7 +157,6 @@ class Lattice:
         symbols += row[self.ids]
         np.maximum(old.blanks, old.symbols, out=blanks)
         blanks += row[0]
-        blanks[self.lasts] = -np.inf
         np.add(arrived, row[0], out=silences)
         np.maximum(old.fillers, arrived - np.float32(self.prices.extra), out=fillers)
         fillers += np.float32(filler)

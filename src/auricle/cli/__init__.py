@@ -8,7 +8,24 @@ from typing import NoReturn
 
 import typer
 
-from auricle.cli import data, evaluate, lexicon, lm, model, train, transcribe, tune
+from auricle.cli import (
+    align,
+    classify,
+    crossval,
+    data,
+    evaluate,
+    lexicon,
+    listen,
+    lm,
+    model,
+    plot,
+    serve,
+    speaker,
+    spot,
+    train,
+    transcribe,
+    tune,
+)
 from auricle.cli.display import errors
 from auricle.cli.signals import Interrupted, interrupt
 from auricle.errors import AuricleError
@@ -35,8 +52,24 @@ Recordings in, answers out: train small on your own data, prove it, export it, s
 app.command("transcribe", rich_help_panel="Use", short_help="Recordings in, text out.")(
     transcribe.transcribe
 )
+app.command("align", rich_help_panel="Use", short_help="When each word of a text was said.")(
+    align.align
+)
+app.command("classify", rich_help_panel="Use", short_help="Recordings in, labels out.")(
+    classify.classify
+)
+app.command("spot", rich_help_panel="Use", short_help="Find keywords in long recordings.")(
+    spot.spot
+)
 app.command("info", rich_help_panel="Use", short_help="Say what a model or a recording is.")(
     model.info
+)
+app.command("plot", rich_help_panel="Use", short_help="Draw a recording.")(plot.plot)
+app.command("serve", rich_help_panel="Use", short_help="Answer over HTTP, with a page.")(
+    serve.serve
+)
+app.command("listen", rich_help_panel="Use", short_help="The microphone in, text out.")(
+    listen.listen
 )
 app.command("prepare", rich_help_panel="Data", short_help="Make a public corpus ready.")(
     data.prepare
@@ -46,9 +79,15 @@ app.command(
     rich_help_panel="Data",
     short_help="Find what is wrong with recordings and transcripts.",
 )(data.doctor)
+app.command("explore", rich_help_panel="Data", short_help="Look at labelled recordings.")(
+    data.explore
+)
 app.command("train", rich_help_panel="Learn", short_help="Learn from recordings.")(train.train)
 app.command("evaluate", rich_help_panel="Learn", short_help="Score a model on known transcripts.")(
     evaluate.evaluate
+)
+app.command("crossval", rich_help_panel="Learn", short_help="Train and score fold by fold.")(
+    crossval.crossval
 )
 app.command("export", rich_help_panel="Learn", short_help="Put a trained model into one file.")(
     model.export
@@ -59,6 +98,7 @@ app.add_typer(lm.app, name="lm", rich_help_panel="Learn", short_help="Language m
 app.add_typer(
     lexicon.app, name="lexicon", rich_help_panel="Learn", short_help="How words are pronounced."
 )
+app.add_typer(speaker.app, name="speaker", rich_help_panel="Use", short_help="Whose voice is it?")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,24 +1,50 @@
 """What a run or a bundle answers to the examples of a dataset."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from auricle import audio
+from auricle.bundle import Bundle
+from auricle.classifier import Classifier
 from auricle.cli.decoding import AS_IT_IS, Decoding
 from auricle.data import Example
 from auricle.data import Progress as Counting
 from auricle.errors import AuricleError, ConfigError
-from auricle.results import Transcript
 from auricle.runtime import Recognizer, Source
+from auricle.voices import Verifier
 
-Pairs = list[tuple[Example, Transcript]]
+Pairs = list[tuple[Example, Any]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A run folder or a bundle, and what it answers with."""
+
+    path: Path
+    answer: str
+    facts: dict[str, Any]  # the card of its task
+
+    @classmethod
+    def read(cls, path: Path) -> "Model":
+        """What is at `path`, opened no further than its card."""
+        if path.is_dir():
+            from auricle.checkpoint import read_state
+
+            state = read_state(path / "best.safetensors")
+            return cls(path, str(state.get("answer", "tokens")), state)
+        card = Bundle.read(path).card
+        return cls(path, card.answer, card.to_dict())
 
 
 def answer(
-    model: Path, examples: Sequence[Example], progress: Counting, decoding: Decoding
-) -> tuple[Pairs, str]:
-    """The transcripts that a run folder or bundle gives, and the normaliser it was trained with.
+    model: Path,
+    examples: Sequence[Example],
+    progress: Counting,
+    decoding: Decoding = AS_IT_IS,
+) -> Pairs:
+    """The results that a run folder or bundle gives.
 
     Raises:
         ConfigError: a run is to decode otherwise than greedily.
@@ -33,23 +59,30 @@ def answer(
         from auricle.train import predictions
 
         task, network, _ = load_trained(model)
-        settings: Any = task.config
-        return predictions(task, network, examples, progress=progress), settings.text.normaliser
-    recognizer = Recognizer.load(model, lm=decoding.model())
-    pairs = recognise(recognizer, examples, progress, decoding)
-    return pairs, recognizer.normaliser
+        return predictions(task, network, examples, progress=progress)
+    return recognise(Bundle.read(model), examples, progress, decoding)
 
 
 def recognise(
-    recognizer: Recognizer,
+    bundle: Bundle,
     examples: Sequence[Example],
     progress: Counting | None = None,
     decoding: Decoding = AS_IT_IS,
 ) -> Pairs:
     """Every example through the runtime; the first that cannot be read stops it."""
     pairs: Pairs = []
-    sources = sources_of(examples, recognizer.engine.rate_hz)
-    stream = recognizer.transcribe_many(sources, **decoding.of(recognizer))
+    runner: Classifier | Recognizer | Verifier
+    stream: Iterable[tuple[Source, Any]]
+    if bundle.card.answer == "labels":
+        runner = Classifier.load(bundle)
+        stream = runner.classify_many(sources_of(examples, runner.engine.rate_hz))
+    elif bundle.card.answer == "embedding":
+        runner = Verifier.load(bundle)
+        stream = runner.embed_many(sources_of(examples, runner.engine.rate_hz))
+    else:
+        runner = Recognizer.load(bundle, lm=decoding.model())
+        sources = sources_of(examples, runner.engine.rate_hz)
+        stream = runner.transcribe_many(sources, **decoding.of(runner))
     for example, (_, result) in zip(examples, stream, strict=True):
         if isinstance(result, AuricleError):
             raise result

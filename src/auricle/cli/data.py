@@ -1,4 +1,4 @@
-"""auricle prepare, auricle doctor."""
+"""auricle prepare, auricle doctor, auricle explore."""
 
 import json
 from pathlib import Path
@@ -90,3 +90,30 @@ def doctor(
         write_text(report, json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
     if found.errors:
         raise typer.Exit(1)
+
+
+def explore(
+    data: Annotated[Path, typer.Argument(help="A manifest or a folder of labelled recordings.")],
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("explore.html"),
+    label: Annotated[
+        str | None, typer.Option(help="Take the labels from this key of the manifest.")
+    ] = None,
+    per_label: Annotated[int, typer.Option(min=0, help="Examples drawn of each label.")] = 2,
+) -> None:
+    """
+    Examples:
+    - `auricle explore commands --out commands.html`
+    - `auricle explore ravdess.jsonl --label emotion --per-label 4`
+
+    Look at labelled recordings: how many of each, how long, and what they look like. One HTML page
+    with everything inside.
+    """
+    from auricle.data import read_for
+    from auricle.explore import page
+
+    check_folder_of(out)
+    with counting("reading") as progress:
+        dataset = read_for(data, "label", label, progress)
+    with counting("drawing") as progress:
+        write_text(out, page(dataset, per_label, progress))
+    output.print(f"{out}: {len(dataset.examples)} recordings", markup=False)

@@ -1,19 +1,19 @@
 """auricle evaluate."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from auricle.bundle import find_model
-from auricle.cli.answers import Pairs, answer
+from auricle.cli.answers import Model, Pairs, answer
 from auricle.cli.decoding import Decoding, with_decoding
 from auricle.cli.display import counting, output, table
+from auricle.cli.evaluate_labels import chosen_examples, evaluate_labels, value_of
+from auricle.cli.evaluate_voices import evaluate_voices
 from auricle.cli.extras import need_training
-from auricle.data import Example, read_data
-from auricle.errors import ConfigError
 from auricle.files import check_folder_of, write_text
 from auricle.metrics import ErrorCounts, Score, score_transcripts
 from auricle.text import normalise
@@ -22,9 +22,10 @@ from auricle.text import normalise
 @with_decoding
 def evaluate(
     model: Annotated[str, typer.Argument(help="A run folder, a bundle, or a shipped model.")],
-    data: Annotated[Path, typer.Argument(help="A manifest or a folder with transcripts.")],
+    data: Annotated[Path, typer.Argument(help="A manifest or folder with the answers.")],
     by: Annotated[list[str] | None, typer.Option(help="Also by this manifest key.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split of the data.")] = None,
+    label: Annotated[str | None, typer.Option(help="Take the labels from this key.")] = None,
     style: Annotated[
         Literal["table", "json"], typer.Option("--format", help="Of the figures.")
     ] = "table",
@@ -39,23 +40,30 @@ def evaluate(
     - `auricle evaluate english test.jsonl --format json --answers heard.jsonl`
     - `auricle evaluate english test.jsonl --greedy` (and `--beam 100`, `--lm other.bin`: compare)
 
-    Score a model on recordings whose transcripts are known: word and character error rates over
-    the whole corpus, with 95 % bootstrap intervals over utterances.
+    Score a model on recordings whose transcripts or labels are known. Transcripts: word and
+    character error rates over the whole corpus. Labels: accuracy, balanced accuracy, macro F1, for
+    tags mean average precision, each label by itself and what is taken for what. With 95 %
+    bootstrap intervals over recordings.
     """
     if answers:
         check_folder_of(answers)
     if Path(model).is_dir():
         need_training("evaluate on a run")
-    with counting("reading") as progress:
-        dataset = read_data(data, progress=progress)
-    if split and split not in dataset.splits:
-        raise ConfigError(_no_split(split, model, data, dataset.splits))
-    examples = dataset.splits[split] if split else dataset.examples
+    about = Model.read(find_model(model))
+    if about.answer == "embedding":
+        evaluate_voices(about, chosen_examples(about, data, "audio", split), style)
+        return
+    if about.answer == "labels":
+        labelled = chosen_examples(about, data, "label", split, label)
+        evaluate_labels(about, data, labelled, by or (), style, answers)
+        return
+    examples = chosen_examples(about, data, "text", split)
     with counting("transcribing") as progress:
-        pairs, normaliser = answer(find_model(model), examples, progress, decoding)
+        pairs = answer(about.path, examples, progress, decoding)
+    normaliser = about.facts.get("settings", {}).get("text", {}).get("normaliser", "none")
     references = [normalise(example.text or "", normaliser) for example, _ in pairs]
     heard = [normalise(result.text, normaliser) for _, result in pairs]
-    keys = {key: [_value(example, key) for example in examples] for key in by or ()}
+    keys = {key: [value_of(example, key) for example in examples] for key in by or ()}
     score = score_transcripts(references, heard, keys)
     if answers:
         _write(answers, pairs, references, heard, score)
@@ -64,24 +72,6 @@ def evaluate(
         output.print(json.dumps(facts | score.to_dict(), indent=2), markup=False)
     else:
         _show(score, sum(example.duration_s for example in examples))
-
-
-def _no_split(split: str, model: str, data: Path, splits: Iterable[str]) -> str:
-    has = f"its splits are {', '.join(splits)}" if splits else "it names no splits"
-    own = Path(model, f"{split}.jsonl")  # what `train` set aside
-    hint = f"; what this run set aside is {own}" if own.is_file() else ", or leave out --split"
-    return f"{data}: has no split {split}: {has}{hint}"
-
-
-def _value(example: Example, key: str) -> str:
-    if key == "speaker":
-        return example.speaker or "unknown"
-    if key not in example.extra:
-        raise ConfigError(
-            f"{example.id} has no {key} to group by: its keys are "
-            f"{', '.join(['speaker', *example.extra])}"
-        )
-    return str(example.extra[key])
 
 
 def _row(name: str, counts: ErrorCounts) -> list[str]:

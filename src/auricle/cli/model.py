@@ -55,7 +55,6 @@ def export(
     need_training("export")
     errors.print(f"exporting {run} ...", markup=False)
     from auricle.export import ExportSettings, export_bundle
-    from auricle.runtime import Recognizer
     from auricle.tasks import load_trained
 
     options = resolve(ExportSettings, None, settings or ())
@@ -63,14 +62,14 @@ def export(
         bundle = bundle.with_name(bundle.name + SUFFIX)
     check_folder_of(bundle)
     task, network, state = load_trained(run)
-    examples = read_data(valid or run / "valid.jsonl").examples
+    examples = read_data(valid or run / "valid.jsonl", what="audio").examples
     text = _read(card) if card else _description(run, bundle.stem)
     about = _card(task.card(), state["scores"], language, text)
     about, more = with_words(about, lm, lexicon, decode)
 
     def score(trial: Bundle) -> dict[str, float]:
         with counting(f"scoring {trial.card.precision}") as progress:
-            return task.score(recognise(Recognizer.load(trial), examples, progress))
+            return task.score(recognise(trial, examples, progress))
 
     written = export_bundle(
         bundle, network, about, settings=options, score=score, goal=task.goal, more=more
@@ -127,7 +126,9 @@ def _card(
         language=language,
         settings=task["settings"],
         features=task["settings"]["features"],
-        tokenizer=task["tokenizer"],
+        tokenizer=task.get("tokenizer", {}),
+        labels=task.get("labels", {}),
+        windows=task.get("windows", {}),
         metrics={"valid": scores},
         description=description,
     )

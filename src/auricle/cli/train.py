@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -15,10 +15,9 @@ from auricle.cli.display import TrainingDisplay, counting, deaf, errors, output,
 from auricle.cli.extras import need_training
 from auricle.cli.signals import Interrupted
 from auricle.config import Settings, find_recipe, known_recipes, resolve, to_toml
-from auricle.data import Example, read_data, split_by_speaker, split_unit
+from auricle.data import Example, What, read_for, split_by_speaker, split_unit
 from auricle.errors import ConfigError
 from auricle.files import make_folder, write_text
-from auricle.text import normalise
 
 VALID_SHARE = 0.1  # of data that comes without splits
 SMALL_H = 1.0  # of sound; see "How much data?" in README.md
@@ -46,7 +45,8 @@ def train(
             is_eager=True,
         ),
     ] = None,
-    task: Annotated[str, typer.Option(help="What to learn.")] = "ctc",
+    task: Annotated[str, typer.Option(help="ctc (text), clip (labels), speaker.")] = "ctc",
+    label: Annotated[str | None, typer.Option(help="Take the labels from this key.")] = None,
     show: Annotated[bool, typer.Option(help="Print the settings and stop.")] = False,
 ) -> None:
     """
@@ -55,6 +55,7 @@ def train(
     - `auricle train my_folder --out run budget.minutes=30`
     - `auricle train train.jsonl --valid valid.jsonl --out run --recipe conformer`
     - `auricle train my_folder --out run encoder.kind=conformer optimizer.rate=5e-4`
+    - `auricle train commands --task clip --out run` (one folder per label, or a key `label`)
     - `torchrun --nproc-per-node 4 -m auricle train my_folder --out run`
 
     Train a recognizer on your own recordings. The same command goes on where it was stopped.
@@ -69,12 +70,13 @@ def train(
     kind = task_class(task)
     file = find_recipe(recipe) if recipe else None
     resolve(kind.settings, file, settings or ())  # a misspelt key is told before data is read
-    parts = _parts(data, valid)
+    parts = _parts(data, valid, kind.needs, label)
     config = _settings(kind, parts["train"], file, settings or ())
     if show:
         output.print(to_toml(config.to_dict()), markup=False, end="")
         return
-    learner = _learner(kind, config, parts)
+    learner = kind.learn(config, parts["train"], parts["valid"])
+    _say(learner.about())
     _refuse_what_would_fail(parts, learner, out)
     from auricle.train import fit
 
@@ -119,10 +121,12 @@ def _stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _parts(data: Path, valid: Path | None) -> dict[str, tuple[Example, ...]]:
+def _parts(
+    data: Path, valid: Path | None, needs: What, label: str | None
+) -> dict[str, tuple[Example, ...]]:
     """The training and validation examples; test examples are never looked at."""
     with counting("reading") as progress:
-        dataset = read_data(data, progress=progress)
+        dataset = read_for(data, needs, label, progress)
     for note in dataset.notes:
         _say(note)
     if dataset.splits and "train" not in dataset.splits:
@@ -133,7 +137,7 @@ def _parts(data: Path, valid: Path | None) -> dict[str, tuple[Example, ...]]:
     examples = dataset.splits.get("train", dataset.examples)
     if valid is not None:
         with counting("reading") as progress:
-            chosen = read_data(valid, progress=progress).examples
+            chosen = read_for(valid, needs, label, progress).examples
         return {"train": examples, "valid": chosen}
     if "valid" in dataset.splits:
         return {"train": examples, "valid": dataset.splits["valid"]}
@@ -169,7 +173,7 @@ def _settings(
         f"{hours:.2f} h of sound in {len(train)} recordings, on "
         f"{'a GPU' if gpu else f'{threads} processor thread' + 's' * (threads > 1)}\n"
         f"task {kind.name}, encoder {values['encoder']['kind']} ({size}), "
-        f"unit {values['text']['unit']}, rate {values['optimizer']['rate']:g}, "
+        f"rate {values['optimizer']['rate']:g}, "
         f"budget {', '.join(f'{v:g} {k}' for k, v in budget.items()) or 'none'}"
     )
     if kind.answer == "tokens" and hours < SMALL_H:
@@ -180,42 +184,14 @@ def _settings(
     return config
 
 
-def _learner(kind: Any, config: Settings, parts: Mapping[str, Sequence[Example]]) -> Any:
-    """The task for this data; letters that only the validation texts have become symbols too.
-
-    Of a dozen recordings, those set aside may well hold the only j: nobody could mend that.
-    """
-    learner = kind.learn(config, parts["train"])
-    how = learner.config.text.normaliser
-    texts = [normalise(example.text or "", how) for example in parts["valid"]]
-    unknown = set().union(*map(learner.tokenizer.unknown, texts))
-    if not unknown:
-        return learner
-    new = [e for e, text in zip(parts["valid"], texts, strict=True) if unknown & set(text)]
-    wider = kind.learn(config, [*parts["train"], *new])
-    if any(wider.tokenizer.unknown(text) for text in texts):
-        return learner  # words without a pronunciation, say: for the doctor to refuse
-    _say(f"only in validation texts, so they cannot be learned: {' '.join(sorted(unknown))}")
-    return wider
-
-
 def _refuse_what_would_fail(parts: dict[str, tuple[Example, ...]], learner: Any, out: Path) -> None:
     """Examine the data as the doctor does, once per run: a run that goes on was examined."""
     import json
 
-    from auricle.doctor import examine
-
     if (out / "last.safetensors").exists():
         return
     with counting("listening") as progress:
-        found = examine(
-            parts,
-            front_end=learner.front_end,
-            stride=learner.stride,
-            tokenizer=learner.tokenizer,
-            text=learner.config.text,
-            progress=progress,
-        )
+        found = learner.examine(parts, progress)
     found.raise_if_errors()
     for problem in found.problems:
         _say(f"warning: {problem.message}")

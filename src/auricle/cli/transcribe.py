@@ -17,7 +17,7 @@ from auricle.cli.decoding import Decoding, with_decoding
 from auricle.cli.display import errors, output
 from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import make_folder, write_text
-from auricle.results import FORMATS, Transcript, verbose_json
+from auricle.results import Transcript, verbose_json, written
 from auricle.runtime import BATCH, Recognizer
 
 Style = Annotated[
@@ -55,15 +55,15 @@ def transcribe(
 
     `--output` keeps the sub-folders of a folder that is transcribed.
     """
-    places = _found(files)
+    places = found_recordings(files)
     targets = _targets(places, output_dir, style)
     paths = [p for p in places if not (skip_done and p in targets and targets[p].exists())]
-    if output_dir is None and len(paths) > 1 and style not in ("txt", "json"):
+    if output_dir is None and len(paths) > 1 and style not in ("txt", "json", "ctm"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
     recognizer = Recognizer.load(model, threads=threads, lm=decoding.model())
     if output_dir:
         make_folder(output_dir)
-    failed = written = 0
+    failed = done = 0
     with _hearing(paths) as bar:
         stream = recognizer.transcribe_many(
             paths,
@@ -78,13 +78,13 @@ def transcribe(
                 bar.console.print(f"[bold red]error:[/] {_plain(result)}", soft_wrap=True)
             elif path in targets:
                 make_folder(targets[path].parent)
-                write_text(targets[path], _written(result, style))
-                written += 1
+                write_text(targets[path], _written(path, result, style))
+                done += 1
             else:
                 _print(path, result, style, alone=len(places) == 1)
     if output_dir:
         skipped = f", {len(places) - len(paths)} were there" if skip_done else ""
-        told = f"{written} written to {output_dir}{os.sep}{skipped}"
+        told = f"{done} written to {output_dir}{os.sep}{skipped}"
         errors.print(told, markup=False, soft_wrap=True)
     if failed and len(paths) > 1:
         errors.print(f"{failed} of {len(paths)} recordings could not be transcribed")
@@ -106,7 +106,7 @@ def _hearing(paths: Sequence[Path]) -> Progress:
     return bar
 
 
-def _found(words: Sequence[str]) -> dict[Path, Path]:
+def found_recordings(words: Sequence[str]) -> dict[Path, Path]:
     """The recordings that the words name, each once: shells without globs leave them to us.
 
     With each its place below --output: folders and globs keep the folders that they hold.
@@ -166,15 +166,15 @@ def _total_s(paths: Sequence[Path]) -> float:
     return total
 
 
-def _written(result: Transcript, style: str) -> str:
-    return FORMATS[style](result).rstrip("\n") + "\n"
+def _written(path: Path, result: Transcript, style: str) -> str:
+    return written(result, style, path.stem).rstrip("\n") + "\n"
 
 
 def _print(path: Path, result: Transcript, style: str, *, alone: bool) -> None:
-    text = _written(result, style)
+    text = _written(path, result, style)
     if not alone and style == "json":  # several documents in a row would be none
         text = json.dumps({"file": str(path), **verbose_json(result)}, ensure_ascii=False) + "\n"
-    elif not alone:
+    elif not alone and style != "ctm":  # whose lines carry the name
         text = f"{path}: {text}"
     output.print(text, markup=False, end="")
 

@@ -1,16 +1,20 @@
 """Recordings and what is known of them: read from manifests and folders, parted, written back."""
 
 from auricle.data.example import Dataset, Example
+from auricle.data.labelling import read_for
 from auricle.data.manifests import write_manifest
 from auricle.data.read import Progress, read_data
+from auricle.data.rows import What
 from auricle.data.splitting import in_usual_order, split_by_speaker, split_name, split_unit
 
 __all__ = [
     "Dataset",
     "Example",
     "Progress",
+    "What",
     "in_usual_order",
     "read_data",
+    "read_for",
     "split_by_speaker",
     "split_name",
     "split_unit",

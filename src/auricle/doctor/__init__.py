@@ -6,6 +6,7 @@ fail on; its warnings are what would train well enough and serve badly.
 
 from auricle.doctor.checks import KINDS, DoctorSettings
 from auricle.doctor.examination import examine
+from auricle.doctor.labels import with_labels
 from auricle.doctor.report import Problem, Report
 
-__all__ = ["KINDS", "DoctorSettings", "Problem", "Report", "examine"]
+__all__ = ["KINDS", "DoctorSettings", "Problem", "Report", "examine", "with_labels"]

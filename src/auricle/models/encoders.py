@@ -14,6 +14,14 @@ from torch import Tensor, nn
 
 from auricle.config import Settings
 from auricle.errors import ConfigError
+from auricle.models.convolutional import (
+    Broadcast,
+    BroadcastSettings,
+    ResidualWave,
+    ResidualWaveSettings,
+    WaveConv,
+    WaveConvSettings,
+)
 from auricle.models.layers import (
     ConformerBlock,
     ConvSubsample,
@@ -75,7 +83,13 @@ class ConformerSettings(Settings):
 
 
 EncoderSettings = Annotated[
-    ConvLSTMSettings | RNNSettings | ConformerSettings, Field(discriminator="kind")
+    ConvLSTMSettings
+    | RNNSettings
+    | ConformerSettings
+    | WaveConvSettings
+    | ResidualWaveSettings
+    | BroadcastSettings,
+    Field(discriminator="kind"),
 ]
 
 
@@ -175,4 +189,7 @@ ENCODERS: dict[type[Settings], type[nn.Module]] = {
     ConvLSTMSettings: ConvLSTM,
     RNNSettings: RNN,
     ConformerSettings: Conformer,
+    WaveConvSettings: WaveConv,
+    ResidualWaveSettings: ResidualWave,
+    BroadcastSettings: Broadcast,
 }

@@ -1,4 +1,9 @@
-"""The tasks: one literal table, imported lazily. Tasks import the spine and never each other."""
+"""The tasks: one literal table, imported lazily. Tasks import the spine and never each other.
+
+Beside what the loop asks of a task (`auricle.train.Task`), the command line asks its class for
+`settings`, `needs` (of every example), `learn`, `from_card` and `suggest`, and the task itself for
+`about()` and `examine()`.
+"""
 
 from collections.abc import Mapping
 from importlib import import_module
@@ -14,6 +19,8 @@ if TYPE_CHECKING:
 
 TASKS = {
     "ctc": "CTCTask",  # tokens: a transcript, one letter or piece per frame
+    "clip": "ClipTask",  # labels for a clip: a keyword, a sound, tags
+    "speaker": "SpeakerTask",  # an embedding: whose voice it is
 }
 
 

@@ -4,7 +4,7 @@ Graves et al. 2006, "Connectionist Temporal Classification: labelling unsegmente
 recurrent neural networks".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -15,10 +15,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from auricle.augment import Augmenter, AugmentSettings, generator
-from auricle.batches import BatchSettings, Draw, SoundCache
+from auricle.batches import BatchSettings, Draw, SoundCache, padded
 from auricle.config import Settings
-from auricle.data import Example
+from auricle.data import Example, Progress, What
 from auricle.decode import assemble, ctc_greedy, spell
+from auricle.doctor import Report, examine
 from auricle.errors import DataError
 from auricle.features import FeatureSettings, FrontEnd
 from auricle.losses import ctc_nll
@@ -79,27 +80,44 @@ class CTCTask:
 
     name = "ctc"
     answer = "tokens"
+    needs: What = "text"  # of every example
     settings = CTCSettings
     goal: tuple[str, Literal["min", "max"]] = ("wer", "min")
 
-    def __init__(self, config: CTCSettings, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, config: CTCSettings, tokenizer: Tokenizer, unheard: Iterable[str] = ()
+    ) -> None:
         self.config = config
         self.tokenizer = tokenizer
+        self.unheard = frozenset(unheard)  # symbols that no training text has
         self.front_end = FrontEnd(config.features)
         self._augmenter = Augmenter(config.augment)
         self._sounds = SoundCache(config.features.sample_rate_hz, config.batches.cache_mb)
         self.stride = build_encoder(self.front_end.dim, config.encoder).stride
 
     @classmethod
-    def learn(cls, config: CTCSettings, train: Sequence[Example]) -> Self:
-        """The task for this training data: its letters become the vocabulary."""
-        return cls(config, learn_tokenizer(config.text, [e.text or "" for e in train]))
+    def learn(
+        cls, config: CTCSettings, train: Sequence[Example], valid: Sequence[Example] = ()
+    ) -> Self:
+        """The task for this training data: its letters become the vocabulary.
+
+        Letters that only the validation texts have become symbols too, though nobody can learn
+        them: of a dozen recordings, those set aside may well hold the only j.
+        """
+        texts = [example.text or "" for example in train]
+        tokenizer = learn_tokenizer(config.text, texts)
+        others = [normalise(example.text or "", config.text.normaliser) for example in valid]
+        if unheard := set().union(*map(tokenizer.unknown, others)):
+            wider = learn_tokenizer(config.text, texts + [o for o in others if unheard & set(o)])
+            if not any(map(wider.unknown, others)):  # else it is for the doctor to refuse
+                return cls(config, wider, unheard)
+        return cls(config, tokenizer)
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Self:
         """The task that `card` describes."""
         config = CTCSettings.parse(card["settings"], "the settings of this model")
-        return cls(config, tokenizer_from_dict(card["tokenizer"]))
+        return cls(config, tokenizer_from_dict(card.get("tokenizer", {})))
 
     @classmethod
     def suggest(cls, train: Sequence[Example], gpu: bool) -> dict[str, Any]:
@@ -131,6 +149,25 @@ class CTCTask:
             "tokenizer": self.tokenizer.to_dict(),
         }
 
+    def about(self) -> str:
+        """What the command line says of the task, after its encoder."""
+        unheard = " ".join(sorted(self.unheard))
+        warning = f"; only in validation texts, so they cannot be learned: {unheard}"
+        return f"unit {self.config.text.unit}" + warning * bool(unheard)
+
+    def examine(
+        self, parts: Mapping[str, Sequence[Example]], progress: Progress | None = None
+    ) -> Report:
+        """What in this data would make the training fail, or its result useless."""
+        return examine(
+            parts,
+            front_end=self.front_end,
+            stride=self.stride,
+            tokenizer=self.tokenizer,
+            text=self.config.text,
+            progress=progress,
+        )
+
     def model(self) -> nn.Module:
         encoder = build_encoder(self.front_end.dim, self.config.encoder)
         return FrameClassifier(encoder, len(self.tokenizer.symbols), self.config.dropout)
@@ -152,9 +189,9 @@ class CTCTask:
         ]
         return Batch(
             ids=tuple(example.id for example in examples),
-            features=_padded(features, np.float32),
+            features=torch.from_numpy(padded(features, np.float32)),
             lengths=torch.tensor([len(f) for f in features]),
-            targets=_padded(targets, np.int64),
+            targets=torch.from_numpy(padded(targets, np.int64)),
             target_lengths=torch.tensor([len(t) for t in targets]),
             seconds=sum(example.duration_s for example in examples),
         )
@@ -194,6 +231,9 @@ class CTCTask:
             "cer": score_characters(references, hypotheses).rate,
         }
 
+    def choose(self, _pairs: Sequence[tuple[Example, Transcript]]) -> dict[str, Any]:
+        return {}  # greedy decoding has nothing to choose
+
     def show(self, example: Example, result: Transcript) -> dict[str, str]:
         return {"id": example.id, "reference": example.text or "", "hypothesis": result.text}
 
@@ -212,12 +252,3 @@ class CTCTask:
         features = self.front_end(wave)
         # Shorter than one window: one frame of nothing, which no encoder stumbles over.
         return features if len(features) else np.zeros((1, self.front_end.dim), np.float32)
-
-
-def _padded(rows: Sequence[NDArray[Any]], dtype: type) -> Tensor:
-    """Rows of unequal length as one tensor, zeros after each row's end."""
-    longest = max((len(row) for row in rows), default=0)
-    padded = np.zeros((len(rows), longest, *rows[0].shape[1:]), dtype)
-    for place, row in zip(padded, rows, strict=True):
-        place[: len(row)] = row
-    return torch.from_numpy(padded)

@@ -1,0 +1,131 @@
+"""auricle crossval."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from auricle.cli.answers import Pairs
+from auricle.cli.display import TrainingDisplay, counting, errors, output, table
+from auricle.cli.evaluate_labels import measured, show, value_of
+from auricle.cli.train import VALID_SHARE
+from auricle.cli.train import _settings as settings_for
+from auricle.data import Example, read_for, split_by_speaker
+from auricle.errors import ConfigError
+from auricle.files import make_folder, write_text
+from auricle.labels import LabelSet
+
+MOST_FOLDS = 50
+
+
+def crossval(
+    data: Annotated[Path, typer.Argument(help="A manifest or a folder of labelled recordings.")],
+    out: Annotated[Path, typer.Option(help="A folder: one run for each fold goes there.")],
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value: any setting.")] = None,
+    by: Annotated[str, typer.Option(help="The key that parts the data: fold, speaker.")] = "fold",
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Join the values of the key to so many folds.")
+    ] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Take the labels from this key of the manifest.")
+    ] = None,
+    task: Annotated[str, typer.Option(help="What to learn.")] = "clip",
+) -> None:
+    """
+    Examples:
+    - `auricle crossval esc50.csv --by fold --out runs/esc --recipe recipes/clip/sounds.toml`
+    - `auricle crossval digits.jsonl --by speaker --out runs/digits budget.epochs=20`
+    - `auricle crossval ravdess.jsonl --label emotion --by speaker --folds 6 --out runs/emotion`
+
+    Train once for each fold, on all the others, and score what each run says of the fold it never
+    saw. A tenth of each training part chooses its weights, parted by speaker where speakers are
+    known; the fold itself chooses nothing. Unfinished runs go on; finished ones are kept.
+    """
+    from auricle.tasks import task_class
+
+    kind = task_class(task)
+    with counting("reading") as progress:
+        examples = read_for(data, kind.needs, label, progress).examples
+    parts = parted(examples, by, folds)
+    config = settings_for(kind, examples, recipe, settings or ())
+    make_folder(out)
+    answered: dict[str, Pairs] = {}
+    labels: LabelSet | None = None
+    for name, held in parts.items():
+        rest = [example for each, part in parts.items() if each != name for example in part]
+        answered[name], labels = _fold(kind, config, rest, held, out / f"fold_{name}")
+        accuracy = measured(labels, answered[name]).accuracy
+        output.print(f"fold {name}: accuracy {accuracy:.2%} of {len(held)}", markup=False)
+    if labels is None:
+        raise ConfigError(f"{data}: no fold")
+    write_text(out / "crossval.json", json.dumps(_report(labels, answered, data, by), indent=2))
+
+
+def _report(labels: LabelSet, answered: Mapping[str, Pairs], data: Path, by: str) -> dict[str, Any]:
+    """All folds together and each by itself: shown, and as JSON types."""
+    pairs = [pair for part in answered.values() for pair in part]
+    total = measured(labels, pairs)
+    over = measured(labels, pairs, [value_of(example, by) for example, _ in pairs]).interval()
+    show(total)
+    if over:
+        output.print(f"accuracy, drawn over {by}: {over.low:.2%} to {over.high:.2%}", markup=False)
+    rows = [
+        {"fold": name, "clips": len(part), **measured(labels, part).summary()}
+        for name, part in answered.items()
+    ]
+    lines = [[_cell(value) for value in row.values()] for row in rows]
+    output.print(table(list(rows[0]), lines, f"each {by} by itself"))
+    return {
+        "data": str(data),
+        "by": by,
+        "folds": rows,
+        "all": total.to_dict(),
+        "interval_over_groups": list(over) if over else None,
+    }
+
+
+def parted(
+    examples: Sequence[Example], by: str, folds: int | None
+) -> Mapping[str, tuple[Example, ...]]:
+    """The examples of each fold; with `folds`, values of the key are dealt out in their order.
+
+    Raises:
+        ConfigError: fewer values than folds, or more folds than anyone would train.
+    """
+    values = [value_of(example, by) for example in examples]
+    known = sorted(set(values))
+    if len(known) < (folds or 2):
+        raise ConfigError(f"{by} has {len(known)} values, too few for {folds or 2} folds")
+    if not folds and len(known) > MOST_FOLDS:
+        raise ConfigError(f"{by} has {len(known)} values: join them with --folds 10, say")
+    fold_of = {v: f"{n % folds}" if folds else v for n, v in enumerate(known)}
+    parts: dict[str, list[Example]] = {name: [] for name in dict.fromkeys(fold_of.values())}
+    for example, value in zip(examples, values, strict=True):
+        parts[fold_of[value]].append(example)
+    return {name: tuple(part) for name, part in parts.items()}
+
+
+def _fold(
+    kind: Any, config: Any, rest: Sequence[Example], held: Sequence[Example], out: Path
+) -> tuple[Pairs, LabelSet]:
+    """Train on `rest`, answer `held`; a finished run is only asked."""
+    from auricle.tasks import load_trained
+    from auricle.train import fit, predictions
+
+    chosen = split_by_speaker(rest, {"valid": VALID_SHARE})
+    learner = kind.learn(config, chosen["train"], chosen["valid"])
+    for example in held:  # before the training: a label that only this fold has
+        learner.labels.counted_as(example.labels)
+    with TrainingDisplay(config.to_dict()["budget"]) as display:
+        outcome = fit(learner, chosen["train"], chosen["valid"], out, display)
+    errors.print(f"{out}: {outcome.steps} updates, {outcome.minutes:.1f} min", markup=False)
+    task, network, _ = load_trained(out)
+    found: Any = task
+    return predictions(task, network, held), found.labels
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.2%}" if isinstance(value, float) else str(value)

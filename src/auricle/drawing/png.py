@@ -1,0 +1,48 @@
+"""PNG files from arrays (W3C, "Portable Network Graphics", third edition)."""
+
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auricle.drawing.colours import Ramp
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_RGB, _PALETTE = 2, 3
+
+
+def png_of_rgb(pixels: NDArray[np.uint8]) -> bytes:
+    """(H, W, 3) -> a PNG file. Each row is filtered in the way that leaves the least to pack."""
+    height, width, _ = pixels.shape
+    rows = pixels.reshape(height, -1)
+    left, above = np.zeros_like(rows), np.zeros_like(rows)
+    left[:, 3:] = rows[:, :-3]
+    above[1:] = rows[:-1]
+    ways = [rows, rows - left, rows - above]  # modulo 256
+    cost = [np.minimum(way, 0 - way).sum(axis=1, dtype=np.int64) for way in ways]
+    best = np.argmin(cost, axis=0).astype(np.uint8)
+    lines = np.concatenate([best[:, None], np.choose(best[:, None], ways)], axis=1)
+    return _file(width, height, _RGB, [(b"IDAT", zlib.compress(lines.tobytes(), 6))])
+
+
+def png_of_heat(values: NDArray[np.uint8], ramp: Ramp) -> bytes:
+    """(H, W) of 0 to 255, the first row on top -> a PNG file in the colours of `ramp`."""
+    height, width = values.shape
+    lines = np.pad(values, ((0, 0), (1, 0)))  # no filter: palettes have nothing to predict
+    chunks = [(b"PLTE", ramp.rgb.tobytes())]
+    if (ramp.alpha < 255).any():
+        chunks.append((b"tRNS", ramp.alpha.tobytes()))
+    chunks.append((b"IDAT", zlib.compress(lines.tobytes(), 9)))
+    return _file(width, height, _PALETTE, chunks)
+
+
+def _file(width: int, height: int, kind: int, chunks: list[tuple[bytes, bytes]]) -> bytes:
+    header = struct.pack(">2I5B", width, height, 8, kind, 0, 0, 0)
+    every = [(b"IHDR", header), *chunks, (b"IEND", b"")]
+    return _SIGNATURE + b"".join(_chunk(name, content) for name, content in every)
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)

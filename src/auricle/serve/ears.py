@@ -1,0 +1,228 @@
+"""The models of a server, and how a file is heard: piece by piece, in threads, together."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from pathlib import Path
+from typing import TypeVar
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+
+from auricle import audio
+from auricle.decode import assemble
+from auricle.errors import AuricleError
+from auricle.results import Transcript, Word
+from auricle.runtime import CHUNK_S, LONGEST_S, Float32, Recognizer, Source, usable_cores
+from auricle.serve.batching import Batching
+from auricle.serve.metrics import Gauge, Metrics
+from auricle.serve.refusals import refusal
+from auricle.serve.settings import ServeSettings
+
+VALUES_A_S = 192_000  # samples * channels a second: 96 kHz in stereo; more is to tire us out
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of a recording and the words in it, by the recording's clock."""
+
+    start_s: float
+    end_s: float
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True)
+class Ear:
+    """One model."""
+
+    name: str
+    recognizer: Recognizer
+    batch: int
+
+    @property
+    def rate_hz(self) -> int:
+        """Of the sound that `hear_samples` takes."""
+        return self.recognizer.engine.rate_hz
+
+    @property
+    def language(self) -> str | None:
+        """The language that it knows, as ISO 639-1."""
+        return self.recognizer.engine.bundle.card.language
+
+    def pieces(
+        self,
+        path: Path,
+        longest_s: float,
+        hotwords: Sequence[str] = (),
+        *,
+        batch: int | None = None,
+    ) -> Iterator[Piece]:
+        """A file's pieces, in order, as they are heard; together they are its transcript.
+
+        Args:
+            longest_s: most of the file that is read.
+            hotwords: likelier here than elsewhere.
+            batch: pieces decoded together: the fewer, the sooner the first one comes.
+
+        Raises:
+            DataError: when the file cannot be read, also in the middle.
+            ConfigError: for hotwords that the model cannot spell.
+        """
+        starts_s: deque[float] = deque()
+
+        def sources() -> Iterator[Source]:
+            chunks = audio.chunks(path, CHUNK_S, self.rate_hz, duration_s=longest_s)
+            for start_s, samples in audio.split_at_pauses(
+                chunks, self.rate_hz, longest_s=LONGEST_S
+            ):
+                starts_s.append(start_s)
+                yield samples, self.rate_hz
+
+        many = self.recognizer.transcribe_many(
+            sources(), batch=batch or self.batch, hotwords=hotwords
+        )
+        for _, heard in many:
+            if isinstance(heard, AuricleError):
+                raise heard
+            start_s = starts_s.popleft()
+            yield Piece(start_s, start_s + heard.duration_s, shifted(heard.words, start_s))
+
+    def hear_samples(self, samples: Float32, hotwords: Sequence[str] = ()) -> tuple[Word, ...]:
+        """The words in (N,) samples at `rate_hz`, at most some seconds of them."""
+        return self.recognizer.transcribe((samples, self.rate_hz), hotwords=hotwords).words
+
+    def transcript(self, pieces: list[Piece]) -> Transcript:
+        """What the pieces of a whole recording make."""
+        words = (word for piece in pieces for word in piece.words)
+        return assemble(words, pieces[-1].end_s if pieces else 0.0, self.language)
+
+
+def shifted(words: tuple[Word, ...], by_s: float) -> tuple[Word, ...]:
+    """The words by a clock that began `by_s` earlier."""
+    return tuple(
+        replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s) for word in words
+    )
+
+
+def check_length(path: Path, longest_s: float) -> float:
+    """The duration of a recording in seconds, by its header or by bounded counting.
+
+    Raises:
+        HTTPException: 413 when it is longer than allowed, or dense beyond any use.
+        DataError: it cannot be read.
+    """
+    most_values = longest_s * VALUES_A_S
+    info = audio.inspect(path, most_values=most_values)
+    if info.duration_s > longest_s or info.samples * info.channels >= most_values:
+        raise refusal(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"the recording lasts {info.duration_s:.0f} s ({info.channels} channels at"
+            f" {info.sample_rate_hz} Hz); {longest_s:.0f} s are allowed: cut it, or use /v1/jobs",
+            code="recording_too_long",
+        )
+    return info.duration_s
+
+
+class Ears:
+    """All models of a server, with the threads that they are heard in.
+
+    Raises:
+        ModelError: a bundle is missing, damaged, or answers something else.
+    """
+
+    def __init__(self, settings: ServeSettings, metrics: Metrics) -> None:
+        self._threads = CapacityLimiter(settings.running)
+        self._batchings: list[Batching] = []
+        self._models: dict[str, Ear] = {}
+        for name, source in settings.models.items():
+            recognizer = Recognizer.load(source, threads=settings.threads)
+            if settings.batching:
+                self._batchings.append(_batched(recognizer, settings, metrics))
+            self._models[name] = Ear(name, recognizer, settings.batch)
+        metrics.gauges.append(
+            Gauge(
+                "auricle_waiting_pieces",
+                "Pieces that wait for a run of the graph.",
+                lambda: sum(each.waiting for each in self._batchings),
+            )
+        )
+
+    @property
+    def models(self) -> Mapping[str, Ear]:
+        """By the names that requests use."""
+        return self._models
+
+    def named(self, name: str) -> Ear:
+        """The model of this name; the first one where none is named.
+
+        Raises:
+            HTTPException: 404, with the names there are.
+        """
+        if not name:
+            return next(iter(self._models.values()))
+        if name not in self._models:
+            known = ", ".join(self._models)
+            raise refusal(
+                HTTPStatus.NOT_FOUND, f"no such model; there is {known}", code="model_not_found"
+            )
+        return self._models[name]
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Something that takes a while, in one of the threads."""
+        return await run_sync(work, limiter=self._threads)
+
+    async def pieces(self, heard: Iterator[Piece]) -> AsyncGenerator[Piece]:
+        """`Ear.pieces` for the event loop, which may cancel it between pieces."""
+        try:
+            while (piece := await self.run(lambda: next(heard, None))) is not None:
+                yield piece
+        finally:
+            await asyncio.shield(self.run(lambda: _close(heard)))
+
+    async def transcript(
+        self, ear: Ear, heard: Iterator[Piece], gone: Callable[[], Awaitable[bool]]
+    ) -> Transcript:
+        """The transcript that an ear's pieces of a file make.
+
+        Args:
+            gone: asked between pieces whether nobody waits for it any more.
+
+        Raises:
+            DataError: when it cannot be read.
+            HTTPException: 499 when nobody waits.
+        """
+        known: list[Piece] = []
+        async with aclosing(self.pieces(heard)) as pieces:
+            async for piece in pieces:
+                known.append(piece)
+                if await gone():
+                    raise refusal(499, "the client left")
+        return ear.transcript(known)
+
+    def close(self) -> None:
+        """End the runners, once what they have is answered."""
+        for each in self._batchings:
+            each.close()
+
+
+def _batched(recognizer: Recognizer, settings: ServeSettings, metrics: Metrics) -> Batching:
+    """Put dynamic batching in front of the graph."""
+    one_by_one = recognizer.engine.bundle.card.precision == "int8"  # their scales span the batch
+    recognizer.engine.session = batching = Batching(
+        recognizer.engine.session,
+        most=1 if one_by_one else settings.batch,
+        wait_s=settings.wait_ms / 1000,
+        runners=usable_cores() if one_by_one else 1,
+        ran=metrics.batches.observe,
+    )
+    return batching
+
+
+def _close(pieces: Iterator[Piece]) -> None:
+    close = getattr(pieces, "close", None)
+    if close:
+        close()

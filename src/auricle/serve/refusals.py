@@ -1,0 +1,82 @@
+"""How the server says no: OpenAI's error object, the status that fits, and when to come again."""
+
+import math
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+from fastapi import HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from auricle.errors import AuricleError, ConfigError, DataError, brief
+
+
+def refusal(
+    status: int, message: str, *, code: str | None = None, retry_after_s: float | None = None
+) -> HTTPException:
+    """An exception that becomes the answer.
+
+    Args:
+        status: of HTTP, 400 to 599.
+        message: what came, what is needed and what to do.
+        code: for programs to tell refusals apart.
+        retry_after_s: when it is worth trying again.
+    """
+    headers = (
+        {} if retry_after_s is None else {"Retry-After": str(max(1, math.ceil(retry_after_s)))}
+    )
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return HTTPException(status, {"message": message, "code": code}, headers)
+
+
+def error_object(status: int, message: str, code: str | None = None) -> dict[str, Any]:
+    """The body of every answer that is an error."""
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+
+
+def respond(error: StarletteHTTPException) -> JSONResponse:
+    """A refusal as its answer."""
+    detail: Any = error.detail
+    known = detail if isinstance(detail, dict) else {"message": str(detail)}
+    body = error_object(error.status_code, known["message"], known.get("code"))
+    return JSONResponse(body, error.status_code, dict(error.headers or {}))
+
+
+def without_path(error: AuricleError, path: Path) -> str:
+    """What is wrong with an upload; where it lies here is nobody's business."""
+    return str(error).replace(str(path), "the recording")
+
+
+def of_recording(error: AuricleError, path: Path) -> HTTPException:
+    """What is wrong with an upload, as an answer."""
+    message = without_path(error, path)
+    if isinstance(error, DataError | ConfigError):
+        code = "unusable_recording" if isinstance(error, DataError) else "invalid_request"
+        return refusal(HTTPStatus.BAD_REQUEST, message, code=code)
+    return refusal(HTTPStatus.SERVICE_UNAVAILABLE, message, code="model_failed")
+
+
+async def on_refusal(_: Request, error: Exception) -> Response:
+    """Handler of HTTP exceptions, ours and the router's."""
+    assert isinstance(error, StarletteHTTPException)
+    return respond(error)
+
+
+async def on_invalid(_: Request, error: Exception) -> Response:
+    """Handler of bodies, paths and queries that are not what the route takes."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    message = f"{brief(where)}: {first['msg']}"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    return JSONResponse(error_object(status, message, "invalid_request"), status)
+
+
+async def on_trouble(_: Request, error: Exception) -> Response:
+    """Handler of what auricle raises where no route expected it."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse(error_object(status, brief(str(error))), status)

@@ -1,0 +1,105 @@
+"""uvicorn around the application: deadlines for headers, bounded everything, an orderly end."""
+
+import asyncio
+import os
+import socket
+from functools import partial
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from auricle.errors import ConfigError
+from auricle.serve.app import SETTINGS_VARIABLE, create_app
+from auricle.serve.live import MESSAGE_BYTES
+from auricle.serve.settings import ServeSettings
+
+HEADER_BYTES = 32_768  # of a request line with its headers
+CONNECTIONS = 2_000  # beyond: 503
+
+
+class Impatient(H11Protocol):
+    """HTTP/1.1 whose requests must come to the end of their headers within a time."""
+
+    def __init__(self, *args: Any, headers_s: float, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self._headers_s = headers_s
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to look at the connection."""
+        super().connection_made(transport)
+        self._look(None)
+
+    def _look(self, before: object) -> None:
+        """Close it when it lies between two requests as it did one look ago."""
+        if self.transport.is_closing() or self.transport.get_protocol() is not self:
+            return
+        between = self.cycle is None or self.cycle.response_complete
+        now = (id(self.cycle),) if between else None
+        if now is not None and now == before:
+            self.transport.close()
+        else:
+            self.loop.call_later(self._headers_s, self._look, now)
+
+
+def configure(settings: ServeSettings, app: Any, **further: Any) -> uvicorn.Config:
+    """Uvicorn's settings for an application."""
+    http: Any = partial(Impatient, headers_s=settings.headers_s)
+    return uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        http=http,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        limit_concurrency=CONNECTIONS,
+        ws="websockets-sansio",
+        ws_max_size=MESSAGE_BYTES,
+        timeout_graceful_shutdown=settings.shutdown_s,
+        server_header=False,
+        access_log=False,  # /metrics counts; what people ask for is theirs
+        **further,
+    )
+
+
+def listen(settings: ServeSettings) -> socket.socket:
+    """A socket at the address.
+
+    Raises:
+        ConfigError: the address is taken, or not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        listening = socket.create_server(
+            (settings.host, settings.port), family=family, backlog=1024
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): give another"
+            " --host or --port"
+        ) from None
+    # Inherited by what it accepts. asyncio sets it only on sockets that it made by itself; without
+    # it, the body of an answer waits 40 ms for the client to acknowledge the headers.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
+
+
+def serve(settings: ServeSettings, workers: int = 1) -> None:
+    """Serve until told to stop (SIGTERM, Ctrl-C); then finish what was accepted.
+
+    Raises:
+        ModelError: a bundle cannot be used.
+        DataError: the folder cannot be written to.
+        ConfigError: the address is taken, or not one of this machine.
+    """
+    with listen(settings) as listening:
+        if workers == 1:
+            config = configure(settings, create_app(settings))
+            uvicorn.Server(config).run(sockets=[listening])
+        else:
+            os.environ[SETTINGS_VARIABLE] = settings.model_dump_json()
+            config = configure(
+                settings, "auricle.serve.app:from_environment", factory=True, workers=workers
+            )
+            from uvicorn.supervisors import Multiprocess
+
+            Multiprocess(config, sockets=[listening]).run()

@@ -1,0 +1,249 @@
+"""Voices: recordings of one speaker point in one direction, those of others elsewhere.
+
+Attentive statistics pooling (Okabe et al. 2018, arXiv:1803.10963) and the additive-margin softmax
+(Wang et al. 2018, arXiv:1801.05599) over the speakers of the training set; what is kept is the
+embedding before it, which also parts speakers never heard.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from auricle.augment import AugmentSettings
+from auricle.batches import BatchSettings, Draw, padded
+from auricle.classifier import WindowSettings
+from auricle.clips import Clips
+from auricle.config import Settings
+from auricle.data import Example, Progress, What
+from auricle.doctor import Problem, Report, examine
+from auricle.errors import DataError
+from auricle.features import FeatureSettings
+from auricle.models.convolutional import ResidualWaveSettings
+from auricle.models.decoders import Embedder, PoolSettings
+from auricle.models.encoders import EncoderSettings, build_encoder
+from auricle.results import Embedding
+from auricle.train import (
+    AverageSettings,
+    BudgetSettings,
+    EvaluationSettings,
+    LoopSettings,
+    OptimizerSettings,
+    Update,
+)
+from auricle.verification import Trials
+
+UNKNOWN = -1  # a speaker that the training set does not have
+ROWS = 64  # windows that a network sees at once when it answers
+
+
+class SpeakerSettings(Settings):
+    """Everything that an embedding of voices is trained with, in signal order."""
+
+    features: FeatureSettings = FeatureSettings(mels=40)
+    augment: AugmentSettings = AugmentSettings(speeds=(1.0,))  # another speed is another voice
+    window: WindowSettings = WindowSettings(window_s=3.0, hop_s=1.5)
+    encoder: EncoderSettings = ResidualWaveSettings(stem=64, channels=(96, 128, 160))
+    pool: PoolSettings = PoolSettings(kind="attention")
+    size: int = Field(128, ge=2, le=4_096)  # numbers in an embedding
+    margin: float = Field(0.2, ge=0, le=1)  # by which the true speaker has to be nearer
+    scale: float = Field(30.0, gt=0, le=200)  # of the cosines in the softmax
+    dropout: float = Field(0.0, ge=0, lt=1)  # before the embedding
+    batches: BatchSettings = BatchSettings(short_first=False)
+    optimizer: OptimizerSettings = OptimizerSettings()
+    average: AverageSettings = AverageSettings()
+    budget: BudgetSettings = BudgetSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+    loop: LoopSettings = LoopSettings()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded features of windows, of which each recording has one or more, and who speaks."""
+
+    ids: tuple[str, ...]
+    features: Tensor  # (R, T, F) float32
+    lengths: Tensor  # (R,) int64
+    who: Tensor  # (R,) int64, UNKNOWN for speakers that are not in the training set
+    spans: tuple[int, ...]  # of each recording: its windows
+    ends_s: tuple[float, ...]
+    seconds: float
+
+    def to(self, device: torch.device) -> "Batch":
+        return replace(
+            self,
+            features=self.features.to(device, non_blocking=True),
+            lengths=self.lengths.to(device),
+            who=self.who.to(device),
+        )
+
+
+class SpeakerTask:
+    """Recordings in, voices out. See `auricle.train.Task` for what each method owes the loop."""
+
+    name = "speaker"
+    answer = "embedding"
+    needs: What = "audio"
+    settings = SpeakerSettings
+    goal: tuple[str, Literal["min", "max"]] = ("eer", "min")
+
+    def __init__(
+        self, config: SpeakerSettings, speakers: Sequence[str], threshold: float | None = None
+    ) -> None:
+        self.config, self.speakers, self.threshold = config, tuple(speakers), threshold
+        self._numbers = {name: number for number, name in enumerate(self.speakers)}
+        self.clips = Clips(config.features, config.augment, config.window, config.batches.cache_mb)
+        self.front_end = self.clips.front_end
+        self.stride = build_encoder(self.front_end.dim, config.encoder).stride
+
+    @classmethod
+    def learn(
+        cls, config: SpeakerSettings, train: Sequence[Example], _valid: Sequence[Example] = ()
+    ) -> Self:
+        """The task for this training data: its speakers are told apart.
+
+        Raises:
+            DataError: fewer than two speakers.
+        """
+        speakers = sorted({e.speaker for e in train if e.speaker is not None})
+        if len(speakers) < 2:
+            raise DataError(
+                f"{len(speakers)} speakers in the training data: none to tell apart; name them in"
+                " the manifest under the key speaker"
+            )
+        return cls(config, speakers)
+
+    @classmethod
+    def from_card(cls, card: Mapping[str, Any]) -> Self:
+        """The task that `card` describes, with what its training chose."""
+        config = SpeakerSettings.parse(card["settings"], "the settings of this model")
+        return cls(config, card.get("speakers", ()), card.get("chosen", {}).get("threshold"))
+
+    @classmethod
+    def suggest(cls, train: Sequence[Example], gpu: bool) -> dict[str, Any]:
+        """Settings sane for this much data on this machine; a recipe or `key=value` overrides."""
+        updates = max(len(train) / 64, 1.0)
+        wide = {"kind": "residual_wave", "stem": 128, "channels": [192, 256, 320], "blocks": 2}
+        return {
+            "batches": {"seconds": 192.0, "examples": 64},
+            "optimizer": {"rate": 2e-3, "warmup_steps": 100},
+            "average": {"decay": 0.99 if updates < 50 else 0.998},
+            "augment": {"time_masks": 1, "frequency_mask_bins": 8},
+            "budget": {"epochs": round(min(max(2_500 / updates, 12), 80))},
+        } | ({"encoder": wide} if gpu else {})
+
+    def card(self) -> dict[str, Any]:
+        window = self.config.window.to_dict()
+        chosen = {} if self.threshold is None else {"threshold": self.threshold}
+        return {
+            "task": self.name,
+            "answer": self.answer,
+            "stride": self.stride,
+            "settings": self.config.to_dict(),
+            "speakers": list(self.speakers),
+            "chosen": chosen,
+            "windows": {"window": window} | chosen,
+        }
+
+    def about(self) -> str:
+        """What the command line says of the task, after its encoder."""
+        parameters = sum(p.numel() for p in self.model().parameters())
+        return f"{len(self.speakers)} speakers to tell apart; {parameters:,} parameters"
+
+    def examine(
+        self, parts: Mapping[str, Sequence[Example]], progress: Progress | None = None
+    ) -> Report:
+        """What in this data would make the training fail, or its result useless."""
+        untold = {s: [replace(e, text=None) for e in part] for s, part in parts.items()}
+        report = examine(untold, front_end=self.front_end, stride=1, progress=progress)
+        nameless = [e for part in parts.values() for e in part if e.speaker is None]
+        problems = list(report.problems)
+        if nameless:
+            details = tuple(f"{e.audio}: no speaker" for e in nameless)
+            message = f"{len(nameless)} recordings without a speaker"
+            ids = tuple(e.id for e in nameless)
+            problems.insert(0, Problem("no_speaker", "error", message, ids, details))
+        counts = Counter(e.speaker for e in parts.get("valid", ()) if e.speaker)
+        if "valid" in parts and (len(counts) < 2 or max(counts.values()) < 2):
+            message = "valid needs two speakers or more, with several recordings, to be a test"
+            problems.insert(0, Problem("no_trials", "error", message, (), ()))
+        return replace(report, problems=tuple(problems))
+
+    def model(self) -> nn.Module:
+        return Embedder(
+            build_encoder(self.front_end.dim, self.config.encoder),
+            self.config.pool,
+            frames=-(-self.clips.frames // self.stride),
+            size=self.config.size,
+            speakers=len(self.speakers),
+            dropout=self.config.dropout,
+        )
+
+    def groups(self, model: nn.Module) -> dict[str, nn.Module]:
+        return {"model": model}
+
+    def seconds(self, example: Example, draw: Draw) -> float:
+        return self.clips.seconds(example, draw)
+
+    def batch(self, examples: Sequence[Example], draw: Draw | None = None) -> Batch:
+        """One drawn window of each example, or all of their windows, plain."""
+        if draw is None:
+            cut = [self.clips.plain(example) for example in examples]
+            rows = [self.clips.features(wave) for pieces in cut for _, _, wave in pieces]
+            spans = tuple(len(pieces) for pieces in cut)
+            ends_s = tuple(pieces[-1][1] for pieces in cut)
+        else:
+            waves = [self.clips.drawn(example, draw) for example in examples]
+            rows = [
+                self.clips.masked(self.clips.features(wave), example, draw)
+                for wave, example in zip(waves, examples, strict=True)
+            ]
+            spans = (1,) * len(waves)
+            ends_s = tuple(len(wave) / self.clips.rate_hz for wave in waves)
+        numbers = [self._numbers.get(example.speaker or "", UNKNOWN) for example in examples]
+        return Batch(
+            ids=tuple(example.id for example in examples),
+            features=torch.from_numpy(padded(rows, np.float32)),
+            lengths=torch.tensor([len(row) for row in rows]),
+            who=torch.tensor(numbers).repeat_interleave(torch.tensor(spans)),
+            spans=spans,
+            ends_s=ends_s,
+            seconds=sum(ends_s),
+        )
+
+    def updates(self, model: Any, batch: Batch) -> Iterator[Update]:
+        who = batch.who
+        cosines = model.margins(batch.features, batch.lengths, who, self.config.margin)
+        loss = nn.functional.cross_entropy(self.config.scale * cosines, who)
+        right = (cosines.argmax(-1) == who).float().mean()
+        yield "model", loss, {"loss": float(loss.detach()), "right": float(right)}
+
+    @torch.inference_mode()
+    def predict(self, model: nn.Module, batch: Batch) -> list[Embedding]:
+        pieces = zip(batch.features.split(ROWS), batch.lengths.split(ROWS), strict=True)
+        rows = torch.cat([model(features, lengths)[0][:, 0] for features, lengths in pieces])
+        parts = rows.cpu().split(list(batch.spans))
+        return [
+            Embedding.mean(part.tolist(), end_s)
+            for part, end_s in zip(parts, batch.ends_s, strict=True)
+        ]
+
+    def measure(self, pairs: Sequence[tuple[Example, Embedding]]) -> Trials:
+        """Every pair of these recordings as a trial."""
+        vectors = np.array([result.values for _, result in pairs])
+        return Trials.of_all_pairs(vectors, [example.speaker or "" for example, _ in pairs])
+
+    def score(self, pairs: Sequence[tuple[Example, Embedding]]) -> dict[str, float]:
+        return self.measure(pairs).summary()
+
+    def choose(self, pairs: Sequence[tuple[Example, Embedding]]) -> dict[str, Any]:
+        """The threshold at which as many are turned away wrongly as let in wrongly."""
+        return {"threshold": self.measure(pairs).threshold}
+
+    def show(self, example: Example, _result: Embedding) -> dict[str, str]:
+        return {"id": example.id, "reference": example.speaker or "", "hypothesis": ""}
