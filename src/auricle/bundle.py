@@ -131,6 +131,11 @@ class Bundle:
             ModelError: not a bundle, damaged, hostile, or of a format this version cannot read.
         """
         path = Path(path)
+        if os.path.isdir(path):  # noqa: PTH112 - answers where a name is too long
+            raise ModelError(
+                f"{path}: a folder, and no bundle; a run becomes one by `auricle export {path} "
+                f"{path.name}.auricle`"
+            )
         with _opened(path) as archive:
             infos = {info.filename: info for info in archive.infolist()}
             card = _parse_card(path, archive.read(infos[CARD]))
@@ -199,11 +204,6 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(path) as archive:
             _check_directory(path, archive.infolist())
             yield archive
-    except IsADirectoryError:
-        raise ModelError(
-            f"{path}: a folder, and no bundle; a run becomes one by `auricle export {path} "
-            f"{path.name}.auricle`"
-        ) from None
     except OSError as error:
         raise ModelError(f"{path}: cannot read the bundle ({error.strerror or error})") from None
     except _DAMAGE as error:

@@ -117,7 +117,7 @@ class Ward:
         if time.process_time() - begin > LONGEST_S:
             problem = f"took {time.process_time() - begin:.0f} s; {problem}"
         if problem:
-            self.wrong.append(f"{name}: {problem[-300:]}")
+            self.wrong.append(f"{name}: {problem[:300]}")
 
     def discharge(self, at_least: int) -> None:
         shown = "\n".join(self.wrong[:40])
@@ -653,16 +653,13 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("train no_text.jsonl --out new", 2, "no_text.jsonl"),
     ("train train.jsonl --out good.wav budget.steps=1", 2, "good.wav"),
     (f"train train.jsonl --out {LONG} budget.steps=1", 2, LONG),
+    ("train run/train.jsonl --valid run/valid.jsonl --out run_cut budget.steps=1", 2, "last.safe"),
     (
-        "train run_cut/train.jsonl --valid run_cut/valid.jsonl --out run_cut budget.steps=1",
+        "train run/train.jsonl --valid run/valid.jsonl --out run_mixed budget.steps=1",
         2,
-        "last.safetensors",
+        "last.safe",
     ),
-    (
-        "train run_mixed/train.jsonl --valid run_mixed/valid.jsonl --out run_mixed budget.steps=1",
-        2,
-        "last.safetensors",
-    ),
+    ("train train.jsonl --out run budget.steps=1", 2, "other train data"),
     ("train train.jsonl --out new --recipe gone.toml", 2, "gone.toml"),
     ("train train.jsonl --out new --recipe bad.toml", 2, "bad.toml"),
     ("train train.jsonl --out new --recipe wrong.toml", 2, "budget.x"),
@@ -714,7 +711,7 @@ COMMANDS: tuple[tuple[str, int, str], ...] = (
     ("info cut.auricle", 2, "cut.auricle"),
     ("info run_cut", 2, "last.safetensors"),
     ("info run_mixed", 2, "last.safetensors"),
-    ("info nothing", 2, "nothing"),
+    ("info nothing", 2, "no run of"),
     (f"info {LONG}", 2, LONG),
     ("dance", 2, "dance"),
 )

@@ -3,6 +3,7 @@
 import os
 import sys
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -440,3 +441,10 @@ def test_real_opus_recordings(shared_data):
         assert abs(len(x) / RATE_HZ - audio.inspect(path).duration_s) < 1e-3
         assert 1e-4 < np.sqrt(np.mean(x**2)) < 1
         np.testing.assert_array_equal(np.concatenate(list(audio.chunks(path, 1.7))), x)
+
+
+def test_media_say_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "clip.m4a").write_bytes(b"sound")
+    with pytest.raises(DataError, match=r"clip\.m4a: .*pip install '\.\[media\]', or convert"):
+        audio.inspect(tmp_path / "clip.m4a")

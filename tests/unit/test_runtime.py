@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,12 @@ def test_samples_that_are_no_sound(
 ) -> None:
     with pytest.raises(DataError, match=r"is no sound|hold NaN"):
         recognizer.transcribe((samples, rate_hz))
+
+
+def test_samples_alone_have_no_rate(recognizer: Recognizer) -> None:
+    source: Any = np.zeros(100, np.float32)
+    with pytest.raises(DataError, match=r"give \(samples, rate_hz\), or a file"):
+        recognizer.transcribe(source)
 
 
 def test_sound_without_words_or_shorter_than_a_window(recognizer: Recognizer) -> None:

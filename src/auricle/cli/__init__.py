@@ -1,6 +1,7 @@
 """The command line: one file per group of commands, over what Python users call."""
 
 import io
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -126,8 +127,8 @@ def main() -> None:
     except AuricleError as error:
         _fail(str(error))
     except Interrupted:
-        errors.quiet = False
-        errors.print("interrupted", markup=False)
+        # Not through the console: what it was in the middle of printing would come once more.
+        os.write(2, b"interrupted\n")
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         sys.stderr.close()
