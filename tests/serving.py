@@ -46,3 +46,11 @@ def serving(state: Path, **values: Any) -> Iterator[Running]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+def wait(condition: Any, patience_s: float = 30.0) -> None:
+    """See `condition` become true: clean-up may end after the answer did."""
+    until_s = time.monotonic() + patience_s
+    while not condition():
+        assert time.monotonic() < until_s
+        time.sleep(0.02)

@@ -22,7 +22,7 @@ import auricle
 from auricle.results import FORMATS
 from auricle.serve.jobstore import MOST_ATTEMPTS, Job, JobStore
 from auricle.serve.workspace import Lease, Workspace
-from serving import CLIPS, Running, serving
+from serving import CLIPS, Running, serving, wait
 
 CLIP = CLIPS / "morning.flac"
 

@@ -16,7 +16,7 @@ import soundfile
 from auricle.serve.limits import Gate, Rates, host_is_ours
 from auricle.serve.metrics import Metrics
 from auricle.serve.settings import ServeSettings
-from serving import CLIPS, Running, serving
+from serving import CLIPS, Running, serving, wait
 
 ROUTE = "/v1/audio/transcriptions"
 CLIP = (CLIPS / "morning.flac").read_bytes()
@@ -372,10 +372,3 @@ def test_places_come_free_when_a_request_fails() -> None:
         assert (first, second) == (True, False)
     with gate.live() as again:
         assert again
-
-
-def wait(condition: Any, patience_s: float = 30.0) -> None:
-    until_s = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < until_s
-        time.sleep(0.02)

@@ -18,7 +18,7 @@ import auricle
 from auricle.metrics import cer
 from auricle.results import FORMATS, Transcript
 from auricle.serve.ears import Ear
-from serving import CLIPS, Running, serving
+from serving import CLIPS, Running, serving, wait
 
 CLIP = CLIPS / "morning.flac"
 RATE_HZ = 16_000
