@@ -143,10 +143,25 @@ def test_hotwords_are_heard_in_and_outside_the_vocabulary() -> None:
 
 def test_a_hotword_is_worth_its_boost_and_only_when_whole() -> None:
     plain, boosted = BeamDecoder(CHARS), BeamDecoder(CHARS, hotwords=["abc"])
-    for text, gain in (("abc", 5.0), ("ab", 0.0), ("abca", 0.0), ("abc abc", 10.0)):
+    for text, gain in (("abc", 8.0), ("ab", 0.0), ("abca", 0.0), ("abc abc", 16.0)):
         log_probs = spoken(text, 0.9999)
         difference = boosted.decode(log_probs)[0].score - plain.decode(log_probs)[0].score
         assert difference == pytest.approx(gain, abs=1e-3)
+
+
+def test_an_unknown_hotword_is_taken_to_be_as_rare_as_the_rarest_word() -> None:
+    """<unk> stands for many words at once: each of them is rarer."""
+    lm = FlatModel("ab", "ca", rare="ca")
+    lm.values[0] = -2.0
+    settings = BeamSettings(alpha=0.5, beta=0.0, hotword=3.0, unknown=-7.0)
+    for word, unigram in (("abc", -9.0), ("ca", -9.0), ("ab", -1.0)):
+        decoder = BeamDecoder(CHARS, settings, lm=lm, hotwords=[word])
+        (best,) = decoder.decode(spoken(word, 0.9999))
+        assert best.words == (word,)
+        assert best.lm == pytest.approx(0.5 * unigram + 3.0 - 0.5)  # its boost; the end
+    lm.values[0] = -20.0
+    (best,) = BeamDecoder(CHARS, settings, lm=lm, hotwords=["abc"]).decode(spoken("abc", 0.9999))
+    assert best.lm == pytest.approx(0.5 * -20.0 + 3.0 - 0.5)
 
 
 def test_a_hotword_is_followed_from_its_first_letter() -> None:

@@ -162,7 +162,20 @@ class Fusion:
         closed = lexicon is not None and lexicon.closed
         bonus[UNKNOWN] = -np.inf if closed else self.worth.unknown if limited else 0.0
         bonus[self._hot] = self.worth.hotword
+        if self.lm and self._hot:
+            strange = [entry for entry in self._hot if self.ids[entry] == UNKNOWN]
+            bonus[strange] += self.worth.alpha * self._rarity(self.lm)
         return bonus
+
+    def _rarity(self, lm: LanguageModel) -> float:
+        """What the rarest word is less likely than <unk>, which stands for many words at once.
+
+        By that a hotword is taken to be rarer that the model does not know: else it would be
+        likelier than one that it does.
+        """
+        ids = np.arange(len(lm.symbols))
+        log_probs, _ = lm.advance(np.full(len(ids), lm.empty, np.int64), ids)
+        return min(0.0, float(log_probs[SPECIAL:].min(initial=0.0) - log_probs[UNKNOWN]))
 
     def _look_ahead(self, order: Ints) -> NDArray[np.float64]:
         """Of each node, hotwords counted by the share of their letters that was heard."""

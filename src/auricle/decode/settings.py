@@ -24,7 +24,7 @@ class BeamSettings(Settings):
     unknown: float = Field(-5.0, ge=-1000.0, le=0.0, description="for a word out of vocabulary")
     unknown_letter: float = Field(-1.0, ge=-100.0, le=0.0, description="for each of its letters")
     closed: bool | None = Field(None, description="hear nothing else; None: as the lexicon says")
-    hotword: float = Field(5.0, ge=0.0, le=100.0, description="added for every hotword")
+    hotword: float = Field(8.0, ge=0.0, le=100.0, description="added for every hotword")
     look_ahead: bool = Field(True, description="value words by what may become of them")
     token_prune: float = Field(10.0, gt=0.0, le=1000.0, description="below the frame's best symbol")
     score_prune: float = Field(20.0, gt=0.0, le=1e6, description="below the best prefix")
