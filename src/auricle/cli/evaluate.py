@@ -10,10 +10,18 @@ import typer
 from auricle.bundle import find_model
 from auricle.cli.answers import Pairs, answer
 from auricle.cli.display import counting, output, table
+from auricle.cli.report import read_other, write_report
 from auricle.data import Example, read_data
 from auricle.errors import ConfigError
 from auricle.files import check_folder_of, write_text
-from auricle.metrics import ErrorCounts, Score, score_transcripts
+from auricle.metrics import (
+    Difference,
+    ErrorCounts,
+    Score,
+    compare,
+    score_transcripts,
+    score_words,
+)
 from auricle.text import normalise
 
 
@@ -26,18 +34,24 @@ def evaluate(
         Literal["table", "json"], typer.Option("--format", help="Of the figures.")
     ] = "table",
     answers: Annotated[Path | None, typer.Option(help="Write what was heard as JSONL.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page about it (HTML).")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare with another system's --answers.")
+    ] = None,
 ) -> None:
     """
     Examples:
     - `auricle evaluate run test.jsonl`
     - `auricle evaluate model.auricle test.jsonl --by speaker`
     - `auricle evaluate english test.jsonl --format json --answers heard.jsonl`
+    - `auricle evaluate run test.jsonl --report page.html` (errors to look at and listen to)
+    - `auricle evaluate run test.jsonl --against heard.jsonl` (is it really better?)
 
     Score a model on recordings whose transcripts are known: word and character error rates over
     the whole corpus, with 95 % bootstrap intervals over utterances.
     """
-    if answers:
-        check_folder_of(answers)
+    for path in filter(None, (answers, report)):
+        check_folder_of(path)
     with counting("reading") as progress:
         dataset = read_data(data, progress=progress)
     if split and split not in dataset.splits:
@@ -49,13 +63,20 @@ def evaluate(
     heard = [normalise(result.text, normaliser) for _, result in pairs]
     keys = {key: [_value(example, key) for example in examples] for key in by or ()}
     score = score_transcripts(references, heard, keys)
+    other = read_other(against, examples, normaliser) if against else None
+    compared = compare(score_words(references, other.hypotheses), score.words) if other else None
+    if report:
+        write_report(report, model, data, pairs, (references, heard), normaliser, other)
     if answers:
         _write(answers, pairs, references, heard, score)
     if style == "json":
         facts = {"model": model, "data": str(data), "normaliser": normaliser}
+        facts |= {"against": str(against)} | compared.to_dict() if compared else {}
         output.print(json.dumps(facts | score.to_dict(), indent=2), markup=False)
     else:
         _show(score, sum(example.duration_s for example in examples))
+        if compared and other:
+            _show_difference(other.name, compared)
 
 
 def _value(example: Example, key: str) -> str:
@@ -88,6 +109,15 @@ def _show(score: Score, seconds: float) -> None:
     for key, groups in score.by.items():
         worst = sorted(groups.items(), key=lambda item: -item[1].rate)
         output.print(table(columns, [_row(v, c) for v, c in worst], f"WER by {key}"))
+
+
+def _show_difference(name: str, found: Difference) -> None:
+    low, high = (f"{100 * each:+.2f}" for each in found.interval)
+    output.print(
+        f"against {name}: {100 * found.change:+.2f} points of WER (95 % interval {low} to {high}, "
+        f"p = {found.p_value:.4f}); better in {found.better} utterances, worse in {found.worse}",
+        markup=False,
+    )
 
 
 def _write(
