@@ -55,6 +55,16 @@ def test_the_bundle_answers_like_the_run(folder: Path) -> None:
     assert bundle["cer"]["reference"] == run["cer"]["reference"]
 
 
+def test_a_run_has_a_report_with_what_it_heard(folder: Path) -> None:
+    first, *others = (folder / "test.jsonl").read_text(encoding="utf-8").splitlines()
+    wrong = json.dumps(json.loads(first) | {"text": "abcde"})  # one error at least
+    (folder / "wrong.jsonl").write_text("\n".join([wrong, *others]), encoding="utf-8")
+    page = folder / "report.html"
+    auricle("evaluate", folder / "run", folder / "wrong.jsonl", "--report", page)
+    html = page.read_text(encoding="utf-8")
+    assert html.count("<article>") == html.count(">said</text>") > 0  # aligned by its posteriors
+
+
 def test_the_card_says_what_was_measured(folder: Path) -> None:
     card = Bundle.read(folder / "model.auricle").card
     assert card.metrics["valid"]["wer"] <= 0.1

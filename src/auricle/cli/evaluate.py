@@ -14,8 +14,17 @@ from auricle.cli.display import counting, output, table
 from auricle.cli.evaluate_labels import chosen_examples, evaluate_labels, value_of
 from auricle.cli.evaluate_voices import evaluate_voices
 from auricle.cli.extras import need_training
+from auricle.cli.report import read_other, write_report
+from auricle.data import Example
 from auricle.files import check_folder_of, write_text
-from auricle.metrics import ErrorCounts, Score, score_transcripts
+from auricle.metrics import (
+    Difference,
+    ErrorCounts,
+    Score,
+    compare,
+    score_transcripts,
+    score_words,
+)
 from auricle.text import normalise
 
 
@@ -30,6 +39,10 @@ def evaluate(
         Literal["table", "json"], typer.Option("--format", help="Of the figures.")
     ] = "table",
     answers: Annotated[Path | None, typer.Option(help="Write what was heard as JSONL.")] = None,
+    report: Annotated[Path | None, typer.Option(help="Write a page about it (HTML).")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare with another system's --answers.")
+    ] = None,
     *,
     decoding: Decoding,
 ) -> None:
@@ -39,14 +52,16 @@ def evaluate(
     - `auricle evaluate model.auricle test.jsonl --by speaker`
     - `auricle evaluate english test.jsonl --format json --answers heard.jsonl`
     - `auricle evaluate english test.jsonl --greedy` (and `--beam 100`, `--lm other.bin`: compare)
+    - `auricle evaluate run test.jsonl --report page.html` (errors to look at and listen to)
+    - `auricle evaluate run test.jsonl --against heard.jsonl` (is it really better?)
 
     Score a model on recordings whose transcripts or labels are known. Transcripts: word and
     character error rates over the whole corpus. Labels: accuracy, balanced accuracy, macro F1, for
     tags mean average precision, each label by itself and what is taken for what. With 95 %
     bootstrap intervals over recordings.
     """
-    if answers:
-        check_folder_of(answers)
+    for path in filter(None, (answers, report)):
+        check_folder_of(path)
     if Path(model).is_dir():
         need_training("evaluate on a run")
     about = Model.read(find_model(model))
@@ -65,13 +80,32 @@ def evaluate(
     heard = [normalise(result.text, normaliser) for _, result in pairs]
     keys = {key: [value_of(example, key) for example in examples] for key in by or ()}
     score = score_transcripts(references, heard, keys)
+    other = read_other(against, examples, normaliser) if against else None
+    if report:
+        write_report(report, model, data, pairs, (references, heard), normaliser, other)
     if answers:
         _write(answers, pairs, references, heard, score)
+    compared = compare(score_words(references, other.hypotheses), score.words) if other else None
+    facts = {"model": model, "data": str(data), "normaliser": normaliser}
+    _tell(score, examples, facts, style, other.name if other else "", compared)
+
+
+def _tell(
+    score: Score,
+    examples: Sequence[Example],
+    facts: dict[str, str],
+    style: str,
+    other: str,
+    compared: Difference | None,
+) -> None:
+    """The figures, as tables or as data."""
     if style == "json":
-        facts = {"model": model, "data": str(data), "normaliser": normaliser}
-        output.print(json.dumps(facts | score.to_dict(), indent=2), markup=False)
+        against = {"against": other} | compared.to_dict() if compared else {}
+        output.print(json.dumps(facts | against | score.to_dict(), indent=2), markup=False)
     else:
         _show(score, sum(example.duration_s for example in examples))
+        if compared:
+            _show_difference(other, compared)
 
 
 def _row(name: str, counts: ErrorCounts) -> list[str]:
@@ -93,6 +127,15 @@ def _show(score: Score, seconds: float) -> None:
     for key, groups in score.by.items():
         worst = sorted(groups.items(), key=lambda item: -item[1].rate)
         output.print(table(columns, [_row(v, c) for v, c in worst], f"WER by {key}"))
+
+
+def _show_difference(name: str, found: Difference) -> None:
+    low, high = (f"{100 * each:+.2f}" for each in found.interval)
+    output.print(
+        f"against {name}: {100 * found.change:+.2f} points of WER (95 % interval {low} to {high}, "
+        f"p = {found.p_value:.4f}); better in {found.better} utterances, worse in {found.worse}",
+        markup=False,
+    )
 
 
 def _write(

@@ -12,6 +12,7 @@ from auricle.drawing.picture import Band, Box, Heat, Line, Picture, Text
 
 TICK_SIZE = 11.0
 MOST_COLUMNS = 1_200  # of a heat map; more cannot be told apart
+LEVELS = 85  # of its values, but for 0
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Axis:
     log: bool = False
     ticks: tuple[float, ...] | None = None  # None: round ones
     names: tuple[str, ...] | None = None  # of the ticks, when they are not numbers
+    size: float = TICK_SIZE  # of their letters
 
     def share(self, values: NDArray[np.floating] | float) -> NDArray[np.float64]:
         """Where values lie, 0 at `low` to 1 at `high`."""
@@ -121,6 +123,7 @@ class Panel:
         *,
         x: tuple[float, float] | None = None,
         smooth: bool = True,
+        columns: int = MOST_COLUMNS,
     ) -> None:
         """A heat map over the whole height of the panel.
 
@@ -129,11 +132,12 @@ class Panel:
             low: what the least colour stands for.
             high: what the greatest stands for.
             x: from where to where the frames reach; None: over the whole width.
+            columns: the most there are to be; more frames are averaged.
         """
         begin, end = (float(self.at_x(each)) for each in x or (self.across.low, self.across.high))
-        columns = pooled(values, MOST_COLUMNS)
-        levels = np.clip((columns - low) / ((high - low) or 1.0), 0, 1)
-        bytes_ = (255 * levels).round().astype(np.uint8).T[::-1]
+        levels = np.clip((pooled(values, columns) - low) / ((high - low) or 1.0), 0, 1)
+        # 85 levels look like 256 and pack better.
+        bytes_ = ((LEVELS * levels).round() * (255 // LEVELS)).astype(np.uint8).T[::-1]
         self.picture.add(Heat(begin, self.y, end - begin, self.height, bytes_, scale, smooth))
 
     def _ticks(self, axis: Axis, side: Literal["x", "y"], *, grid: bool, numbers: bool) -> None:
@@ -145,11 +149,11 @@ class Panel:
             if side == "x":
                 x = float(self.at_x(tick))
                 ends = [(x, self.y), (x, self.y + self.height)]
-                label = Text(x, self.y + self.height + 16, name, TICK_SIZE, "soft", "middle")
+                label = Text(x, self.y + self.height + 16, name, axis.size, "soft", "middle")
             else:
                 y = float(self.at_y(tick))
                 ends = [(self.x, y), (self.x + self.width, y)]
-                label = Text(self.x - 6, y + 0.35 * TICK_SIZE, name, TICK_SIZE, "soft", "end")
+                label = Text(self.x - 6, y + 0.35 * axis.size, name, axis.size, "soft", "end")
             if grid:
                 self.picture.add(Line(np.array(ends), "faint", 0.7))
             if numbers:
