@@ -65,12 +65,15 @@ def resolve(
     return cls.parse(merge(cls().to_dict(), base, recipe_values, words), source)
 
 
-def known_recipes() -> dict[str, str]:
-    """The recipes that come along: their names, and the first line of each, which says what for."""
-    return {
-        name: path.read_text(encoding="utf-8").partition("\n")[0].lstrip("# ")
-        for name, path in _recipe_files().items()
-    }
+def known_recipes() -> dict[str, tuple[str, str]]:
+    """The recipes that come along: by name the task and the first sentence, which says what for."""
+    return {name: (path.parent.name, _sentence(path)) for name, path in _recipe_files().items()}
+
+
+def _sentence(recipe: Path) -> str:
+    lines = recipe.read_text(encoding="utf-8").splitlines()
+    comment = " ".join(line.lstrip("# ") for line in lines if line.startswith("#"))
+    return comment.partition(". ")[0].rstrip(".")
 
 
 def find_recipe(name: str) -> Path:

@@ -18,6 +18,7 @@ from auricle.cli.display import TrainingDisplay, deaf, output
 from auricle.data import read_data, write_manifest
 from auricle.doctor import DoctorSettings
 from auricle.errors import AuricleError
+from auricle.tasks import TASKS
 from toys import TINY, corpus
 
 Run = Callable[..., typer.testing.Result]
@@ -75,6 +76,8 @@ def test_settings_are_judged_before_data_is_read(run: Run, tmp_path: Path) -> No
         run("train", tmp_path / "nowhere", "--out", tmp_path / "run", "optimizer.speed=3")
     with pytest.raises(AuricleError, match=r"no recipe of that name: .*conformer"):
         run("train", tmp_path / "nowhere", "--out", tmp_path / "run", "--recipe", "english")
+    with pytest.raises(AuricleError, match="keywords is a recipe for --task clip, not ctc"):
+        run("train", tmp_path / "nowhere", "--out", tmp_path / "run", "--recipe", "keywords")
 
 
 @pytest.fixture(name="wide")
@@ -84,11 +87,11 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("wide")
 def test_recipes_are_listed_without_data(run: Run) -> None:
-    lines = run("train", "--recipe", "list").stdout.splitlines()
-    names = [line.split()[0] for line in lines]
-    assert {"recipe", "conformer", "conv_lstm", "rnn_mfcc", "keywords"} <= set(names)
-    assert len(set(names)) == len(names)
-    assert len({re.search(r"\w+ +", line).end() for line in lines}) == 1  # type: ignore[union-attr]
+    first, *lines = run("train", "--recipe", "list").stdout.splitlines()
+    assert first.split() == ["recipe", "task", "for"]
+    listed = {line.split()[0]: line for line in lines}
+    assert {"conformer", "conv_lstm", "rnn_mfcc"} <= listed.keys()
+    assert all(line[first.index("task") :].split()[0] in TASKS for line in lines)
 
 
 def test_letters_of_validation_texts_alone_are_no_reason_to_refuse(

@@ -179,7 +179,8 @@ def test_recipes_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     known = known_recipes()
     assert {"conv_lstm", "conformer", "rnn_mfcc"} <= known.keys()
-    assert all(about and "#" not in about for about in known.values())
+    assert known["conformer"][0] == "ctc"
+    assert all(about and "#" not in about for _, about in known.values())
     for name in known:
         assert find_recipe(name).suffix == ".toml"
     Path("conformer").mkdir()  # a run of that name is no recipe

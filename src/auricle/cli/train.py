@@ -26,8 +26,8 @@ TWICE_S = 1.0  # signals closer than this are one: torchrun repeats what the ter
 
 def _list_recipes(name: str | None) -> str | None:
     if name == "list":
-        rows = [[recipe, about] for recipe, about in known_recipes().items()]
-        output.print(table(["recipe", "for"], rows, numbers=False))
+        rows = [[recipe, *about] for recipe, about in known_recipes().items()]
+        output.print(table(["recipe", "task", "for"], rows, numbers=False))
         raise typer.Exit
     return name
 
@@ -68,7 +68,7 @@ def train(
     from auricle.tasks import task_class
 
     kind = task_class(task)
-    file = find_recipe(recipe) if recipe else None
+    file = _recipe_file(recipe, task) if recipe else None
     resolve(kind.settings, file, settings or ())  # a misspelt key is told before data is read
     parts = _parts(data, valid, kind.needs, label)
     config = _settings(kind, parts["train"], file, settings or ())
@@ -87,6 +87,13 @@ def train(
         _say(f"stopped at update {outcome.steps}, saved; the same command goes on")
         raise typer.Exit(128 + signals[0])
     _report(outcome, out, learner.goal, again=display.resumed_at == outcome.steps)
+
+
+def _recipe_file(recipe: str, task: str) -> Path:
+    file, (meant, _) = find_recipe(recipe), known_recipes().get(recipe, (task, ""))
+    if meant != task and not Path(recipe).exists():
+        raise ConfigError(f"{recipe} is a recipe for --task {meant}, not {task}")
+    return file
 
 
 def _leads() -> bool:
