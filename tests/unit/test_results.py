@@ -15,9 +15,12 @@ from auricle.results import (
     Segment,
     Transcript,
     Word,
+    to_ctm,
     to_srt,
+    to_textgrid,
     to_vtt,
     verbose_json,
+    written,
 )
 
 WORDS = (
@@ -94,11 +97,15 @@ def test_verbose_json_has_the_keys_of_openai() -> None:
 
 def test_every_format_writes_text_even_of_silence() -> None:
     silence = Transcript.of([], duration_s=2.0)
-    written = {name: write(silence) for name, write in FORMATS.items()}
-    assert json.loads(written.pop("json"))["text"] == ""
-    assert "xmax = 2" in written.pop("textgrid")
-    assert written == {"txt": "\n", "srt": "", "vtt": "WEBVTT\n", "ctm": ""}
+    assert {name: write(silence) for name, write in FORMATS.items() if len(write(silence)) < 9} == {
+        "txt": "\n",
+        "srt": "",
+        "vtt": "WEBVTT\n",
+        "ctm": "",
+    }
     assert json.loads(FORMATS["json"](silence))["language"] == "unknown"
+    empty = read_textgrid(FORMATS["textgrid"](silence))
+    assert empty == {"segments": [(0.0, 2.0, "")], "words": [(0.0, 2.0, "")]}
     assert FORMATS["txt"](TRANSCRIPT) == "hello <b> a-->b so & on\n"
 
 
@@ -192,17 +199,81 @@ def test_cues_are_cut_before_seven_seconds() -> None:
     words = [Word(f"w{number}", float(number), number + 0.5, 0.5) for number in range(12)]
     assert stamps(Segment.of(words)) == ["00.000 --> 06.500", "07.000 --> 11.500"]
 
+    (Alternative,)
 
-def test_alternatives_are_shown_where_there_are_some() -> None:
-    plain = Transcript.of([Segment.of([Word("hot", 0.1, 0.5, 0.9)])], 1.0)
-    assert "alternatives" not in verbose_json(plain)
-    ways = (Alternative(0.0, 1.0, "hot", 0.75), Alternative(0.0, 1.0, "hat", 0.2))
-    several = replace(plain, alternatives=ways)
-    assert FORMATS["txt"](several) == "hot\n0.750  hot\n0.200  hat\n"
-    assert verbose_json(several)["alternatives"] == [
-        {"start": 0.0, "end": 1.0, "text": "hot", "share": 0.75},
-        {"start": 0.0, "end": 1.0, "text": "hat", "share": 0.2},
+
+Interval = tuple[float, float, str]
+
+
+def read_textgrid(text: str) -> dict[str, list[Interval]]:
+    """The tiers of a TextGrid in long form."""
+    head, *tiers = re.split(r"\n    item \[\d+\]:\n", text)
+    assert head.startswith('File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\n')
+    assert f"size = {len(tiers)}\n" in head
+    interval = (
+        r'intervals \[(\d+)\]:\n +xmin = (\S+)\n +xmax = (\S+)\n +text = "((?:[^"]|"")*)"(?:\n|$)'
+    )
+    found: dict[str, list[Interval]] = {}
+    for tier in tiers:
+        (name,) = re.findall(r'name = "(.*)"', tier)
+        (end,) = re.findall(r"^        xmax = (\S+)$", tier, re.M)
+        rows = re.findall(interval, tier)
+        assert [int(number) for number, *_ in rows] == list(range(1, len(rows) + 1))
+        assert f"intervals: size = {len(rows)}\n" in tier
+        intervals = [(float(a), float(b), word.replace('""', '"')) for _, a, b, word in rows]
+        edges = [0.0, *(end for _, end, _ in intervals)]
+        assert [begin for begin, _, _ in intervals] == edges[:-1]  # no gap, no overlap
+        assert edges[-1] == float(end) == float(re.findall(r"^xmax = (\S+)$", head, re.M)[0])
+        found[name] = intervals
+    return found
+
+
+def test_textgrid() -> None:
+    tiers = read_textgrid(to_textgrid(TRANSCRIPT))
+    assert list(tiers) == ["segments", "words"]
+    assert [text for _, _, text in tiers["segments"]] == [
+        "hello <b> a-->b",
+        "",
+        "so & on",
+        "",
     ]
-    assert Transcript.from_dict(json.loads(json.dumps(several.to_dict()))) == several
-    old = {key: value for key, value in plain.to_dict().items() if key != "alternatives"}
-    assert Transcript.from_dict(old) == plain
+    assert tiers["words"][:4] == [
+        (0.0, 0.4, "hello"),
+        (0.4, 0.5, ""),
+        (0.5, 0.7, "<b>"),
+        (0.7, 0.8, ""),
+    ]
+
+
+def test_ctm() -> None:
+    assert to_ctm(TRANSCRIPT, "my file").splitlines() == [
+        "my_file 1 0.000 0.400 hello 0.900",
+        "my_file 1 0.500 0.200 <b> 0.700",
+        "my_file 1 0.800 0.450 a-->b 0.800",
+        "my_file 1 3661.500 0.200 so 1.000",  # untimed words share their time by letters
+        "my_file 1 3661.700 0.100 & 1.000",
+        "my_file 1 3661.800 0.200 on 1.000",
+    ]
+
+
+@pytest.mark.parametrize("timed", [True, False])
+@given(spoken=SPOKEN)
+def test_intervals_never_overlap_and_no_word_is_lost(
+    timed: bool, spoken: list[tuple[str, float, float]]
+) -> None:
+    transcript = Transcript.of(segments_of(spoken, timed), duration_s=300.0)
+    tiers = read_textgrid(to_textgrid(transcript))
+    assert [text for *_, text in tiers["words"] if text] == [w.text for w in transcript.words]
+    assert [text for *_, text in tiers["segments"] if text] == [
+        segment.text for segment in transcript.segments
+    ]
+    fields = [line.split(" ") for line in to_ctm(transcript, "x").splitlines()]
+    assert all(len(row) == 6 and float(row[2]) >= 0 and float(row[3]) >= 0 for row in fields)
+    assert [row[4] for row in fields] == transcript.text.split()
+
+
+def test_only_some_formats_carry_a_name() -> None:
+    for style, writer in FORMATS.items():
+        plain = writer(TRANSCRIPT)
+        assert (written(TRANSCRIPT, style, "abc") == plain) == (style != "ctm")
+    assert all(line.startswith("abc 1 ") for line in written(TRANSCRIPT, "ctm", "abc").splitlines())
