@@ -329,8 +329,8 @@ def to_ctm(transcript: Transcript, name: str = "recording") -> str:
     recording = "_".join(name.split()) or "recording"
     words = (part for segment in transcript.segments for part in _spans(segment))
     return "".join(
-        f"{recording} 1 {max(0.0, word.start_s):.3f} {max(0.0, word.end_s - word.start_s):.3f} {word.text}"
-        f" {word.confidence:.3f}\n"
+        f"{recording} 1 {max(0.0, word.start_s):.3f} {max(0.0, word.end_s - word.start_s):.3f} "
+        f"{word.text} {word.confidence:.3f}\n"
         for word in words
     )
 

@@ -199,8 +199,6 @@ def test_cues_are_cut_before_seven_seconds() -> None:
     words = [Word(f"w{number}", float(number), number + 0.5, 0.5) for number in range(12)]
     assert stamps(Segment.of(words)) == ["00.000 --> 06.500", "07.000 --> 11.500"]
 
-    (Alternative,)
-
 
 Interval = tuple[float, float, str]
 
@@ -277,3 +275,18 @@ def test_only_some_formats_carry_a_name() -> None:
         plain = writer(TRANSCRIPT)
         assert (written(TRANSCRIPT, style, "abc") == plain) == (style != "ctm")
     assert all(line.startswith("abc 1 ") for line in written(TRANSCRIPT, "ctm", "abc").splitlines())
+
+
+def test_alternatives_are_shown_where_there_are_some() -> None:
+    plain = Transcript.of([Segment.of([Word("hot", 0.1, 0.5, 0.9)])], 1.0)
+    assert "alternatives" not in verbose_json(plain)
+    ways = (Alternative(0.0, 1.0, "hot", 0.75), Alternative(0.0, 1.0, "hat", 0.2))
+    several = replace(plain, alternatives=ways)
+    assert FORMATS["txt"](several) == "hot\n0.750  hot\n0.200  hat\n"
+    assert verbose_json(several)["alternatives"] == [
+        {"start": 0.0, "end": 1.0, "text": "hot", "share": 0.75},
+        {"start": 0.0, "end": 1.0, "text": "hat", "share": 0.2},
+    ]
+    assert Transcript.from_dict(json.loads(json.dumps(several.to_dict()))) == several
+    old = {key: value for key, value in plain.to_dict().items() if key != "alternatives"}
+    assert Transcript.from_dict(old) == plain
