@@ -58,7 +58,7 @@ def test_utterances_come_as_lines_the_last_one_after_ctrl_c(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(listen, "SimpleQueue", Ending)
-    monkeypatch.setattr(listen.output, "file", sys.stdout)
+    monkeypatch.setattr(listen.output, "_file", sys.stdout)
     listen.listen(threads=1)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
