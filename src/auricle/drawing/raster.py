@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from auricle.drawing import lettering
 from auricle.drawing.colours import ROLES, Role, Theme, ramp, rgb
 from auricle.drawing.picture import Band, Box, Disc, Heat, Line, Picture, Text, arrow_head
-from auricle.drawing.png import png_of_rgb
+from auricle.drawing.png import png_of_palette, png_of_rgb
 
 DASH = (4.0, 3.0)  # drawn and left out, in pixels of the picture
 PEN = 0.085  # width of a stroke against the size of its letter
@@ -20,12 +20,19 @@ BOLD_PEN = 0.125
 Floats = NDArray[np.float64]
 
 
-def png(picture: Picture, *, scale: float = 2.0, theme: Theme = "light") -> bytes:
-    """The picture as a PNG file of `scale` pixels for each of its own."""
+def png(
+    picture: Picture, *, scale: float = 2.0, theme: Theme = "light", colours: int | None = None
+) -> bytes:
+    """The picture as a PNG file of `scale` pixels for each of its own.
+
+    Args:
+        colours: the most there are to be, 256 or fewer, for a small file; None: all there are.
+    """
     canvas = _Canvas(picture.width, picture.height, scale, theme)
     for shape in picture.shapes:
         _DRAW[type(shape)](canvas, shape)
-    return png_of_rgb(canvas.pixels())
+    pixels = canvas.pixels()
+    return png_of_rgb(pixels) if colours is None else png_of_palette(pixels, colours)
 
 
 class _Canvas:
