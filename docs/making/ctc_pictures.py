@@ -3,16 +3,21 @@
 import math
 from collections.abc import Sequence
 
-import ctc_sums as sums
 import numpy as np
+
+import ctc_sums as sums
+from auricle.drawing import Axis, Band, Box, Disc, Line, Panel, Picture, Text
+from auricle.drawing.colours import Role
 from ctc_sums import BLANK, SYMBOLS, TABLE, Floats, Path
 from ctc_training import LETTERS, SCORED_EVERY, Course
 
-from auricle.drawing import Axis, Band, Box, Disc, Line, Panel, Picture, Text
-from auricle.drawing.colours import Role
-
 WIDTH = 760.0
-INK: tuple[Role, ...] = ("soft", "accent", "second", "good")  # of the symbols: blank, first letter ...
+INK: tuple[Role, ...] = (
+    "soft",
+    "accent",
+    "second",
+    "good",
+)  # of the symbols: blank, first letter ...
 
 
 def _title(picture: Picture, title: str, below: str) -> None:
@@ -25,7 +30,8 @@ def _line(x: Sequence[float], y: Sequence[float]) -> Floats:
 
 def fixed(value: float, places: int) -> str:
     """A number with so many places; what lies between two is rounded up, on every machine."""
-    return f"{value + math.copysign(1e-12, value):.{places}f}"
+    text = f"{value + math.copysign(1e-12, value):.{places}f}"
+    return text if float(text) else text.removeprefix("-")
 
 
 # --- the lattice -------------------------------------------------------------------------------
@@ -82,10 +88,14 @@ def _states_on(path: Path) -> list[int]:
     return on
 
 
-def _arrow(begin: tuple[float, float], end: tuple[float, float], colour: Role, width: float) -> Line:
+def _arrow(
+    begin: tuple[float, float], end: tuple[float, float], colour: Role, width: float
+) -> Line:
     a, b = np.array(begin), np.array(end)
     along = (b - a) / np.hypot(*(b - a))
-    return Line(np.stack([a + along * (NODE + 2), b - along * (NODE + 3)]), colour, width, arrow=True)
+    return Line(
+        np.stack([a + along * (NODE + 2), b - along * (NODE + 3)]), colour, width, arrow=True
+    )
 
 
 def _moves(picture: Picture) -> None:
@@ -125,7 +135,9 @@ def paths(every: Sequence[tuple[Path, float]]) -> Picture:
     spoken = "; ".join(f"{sums.spelt(path)} {fixed(p, 5)}" for path, p in every)
     rows = len(every)
     picture = Picture(
-        WIDTH, 128 + 38 * rows, f'All paths that say "{sums.WORD}" and their probabilities: {spoken}'
+        WIDTH,
+        128 + 38 * rows,
+        f'All paths that say "{sums.WORD}" and their probabilities: {spoken}',
     )
     _title(
         picture,
@@ -291,7 +303,14 @@ def learning(course: Course) -> Picture:
 
 
 def _output(
-    picture: Picture, y: float, course: Course, output: Floats, name: str, *, named: bool, last: bool
+    picture: Picture,
+    y: float,
+    course: Course,
+    output: Floats,
+    name: str,
+    *,
+    named: bool,
+    last: bool,
 ) -> None:
     """The probabilities of one utterance, its letters' true places behind them."""
     frames = len(output)
@@ -304,13 +323,17 @@ def _output(
         picture.add(Box(left, y, right - left, 66, INK[letter], opacity=0.13))
         if named:
             middle = (left + right) / 2
-            picture.add(Text(middle, y - 6, LETTERS[letter - 1], 14, INK[letter], "middle", bold=True))
+            picture.add(
+                Text(middle, y - 6, LETTERS[letter - 1], 14, INK[letter], "middle", bold=True)
+            )
     edges = np.arange(frames + 1, dtype=np.float64)
     x = panel.at_x(np.repeat(edges, 2)[1:-1])
     for symbol in range(1, output.shape[1]):
         height = panel.at_y(np.repeat(output[:, symbol], 2))
         picture.add(Band(x, height, np.full_like(x, y + 66), INK[symbol], 0.8))
-    picture.add(Line(np.stack([x, panel.at_y(np.repeat(output[:, BLANK], 2))], axis=1), "soft", 1.3))
+    picture.add(
+        Line(np.stack([x, panel.at_y(np.repeat(output[:, BLANK], 2))], axis=1), "soft", 1.3)
+    )
 
 
 # --- independence --------------------------------------------------------------------------------

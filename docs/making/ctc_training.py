@@ -5,6 +5,7 @@ Everything is float64 and drawn by numpy, so that the curves are the same on eve
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -87,6 +88,7 @@ def heard(log_probs: Floats) -> str:
     return "".join(LETTERS[token.id - 1] for token in ctc_greedy(log_probs))
 
 
+@cache
 def learn() -> Course:
     """Train the toy; what `docs/ctc.md` shows of it."""
     rng = np.random.default_rng(1)

@@ -9,16 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 
 import numpy as np
-from ctc_sums import SYMBOLS, TABLE, Floats
 
 from auricle import lm
 from auricle.decode import BeamDecoder, BeamSettings, Hypothesis, ctc_greedy
 from auricle.lm import NgramModel
 from auricle.text import BLANK, CharTokenizer
+from ctc_sums import SYMBOLS, TABLE, Floats
 
-EXACT = BeamSettings(
-    beam=10_000, token_prune=1_000, score_prune=1e6, skip_blank=1.0, nbest=10_000
-)
+EXACT = BeamSettings(beam=10_000, token_prune=1_000, score_prune=1e6, skip_blank=1.0, nbest=10_000)
 NARROW = 3  # prefixes, of the beam whose steps are shown
 ORDER = 3  # n-grams
 SENTENCES = """

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pixels import read_colours, read_png
 from typer.testing import CliRunner
 
 from auricle import audio
@@ -30,6 +29,7 @@ from auricle.drawing.lettering import strokes, width
 from auricle.drawing.png import png_of_heat, png_of_palette, png_of_rgb
 from auricle.errors import DataError
 from auricle.plot import plot
+from pixels import read_colours, read_png
 
 SVG = "{http://www.w3.org/2000/svg}"
 
