@@ -8,8 +8,9 @@ import numpy as np
 import ctc_sums as sums
 from auricle.drawing import Axis, Band, Box, Disc, Line, Panel, Picture, Text
 from auricle.drawing.colours import Role
+from auricle.text.numbers import cardinal
 from ctc_sums import BLANK, SYMBOLS, TABLE, Floats, Path
-from ctc_training import LETTERS, SCORED_EVERY, Course
+from ctc_training import LETTERS, REACH, SCORED_EVERY, TONE_FRAMES, Course
 
 WIDTH = 760.0
 INK: tuple[Role, ...] = (
@@ -269,11 +270,12 @@ def learning(course: Course) -> Picture:
     picture = Picture(
         WIDTH, 648, "A small network learns by CTC: first blanks alone, then letters as spikes"
     )
+    shortest, longest = map(cardinal, TONE_FRAMES)
     _title(
         picture,
         "A toy learns to spell",
-        "Three letters, each a tone of five to eight frames; the network sees four frames to either"
-        " side.",
+        f"Three letters, each a tone of {shortest} to {longest} frames; the network sees"
+        f" {cardinal(REACH)} frames to either side.",
     )
     updates = np.arange(len(course.losses), dtype=np.float64)
     across = Axis(0, len(updates) - 1, "updates")
@@ -295,6 +297,8 @@ def learning(course: Course) -> Picture:
     picture.add(Text(x, float(right.at_y(0.78)), "frames read as blank", 11.5, "soft", "end"))
     picture.add(Text(x, float(right.at_y(0.14)), "letters wrong", 11.5, "bad", "end"))
     y = 330.0
+    legend = "bars: letters; line: the blank; shaded: where a letter really is"
+    picture.add(Text(WIDTH - 28, y - 26, legend, 11.5, "soft", "end"))
     for number, (moment, output) in enumerate(course.outputs.items()):
         named, last = number == 0, number == len(course.outputs) - 1
         _output(picture, y, course, output, f"after {moment} updates", named=named, last=last)

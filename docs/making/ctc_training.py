@@ -18,6 +18,7 @@ from auricle.metrics import score_characters
 
 LETTERS = "abc"
 UTTERANCES, NOISE = 24, 0.3
+TONE_FRAMES = 5, 8  # the shortest and the longest letter
 REACH = 4  # frames that the network sees to either side
 HIDDEN, RATE = 24, 0.02
 UPDATES = 240
@@ -46,12 +47,12 @@ class Course:
 
 
 def utterance(rng: np.random.Generator) -> Utterance:
-    """Three to five letters of five to eight frames each, one to three quiet ones between."""
+    """Three to five letters, one to three quiet frames between."""
     letters = rng.integers(1, 4, rng.integers(3, 6))
     clean, spans = [np.zeros((3, 3))], []
     for letter in letters:
         begin = sum(map(len, clean))
-        tone = np.zeros((rng.integers(5, 9), 3))
+        tone = np.zeros((rng.integers(TONE_FRAMES[0], TONE_FRAMES[1] + 1), 3))
         tone[:, letter - 1] = 1.0
         spans.append((begin, begin + len(tone)))
         clean += [tone, np.zeros((rng.integers(1, 4), 3))]
