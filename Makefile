@@ -1,12 +1,13 @@
 # make demo   transcribe the example recordings, with the light install (no torch)
 # make test   every test, with torch
 # make check  format, lint, types and the fast tests: under two minutes
+# make docs   compute and draw docs/ctc.md anew
 # make clean  take away what these made
 
 PYTHON = python3
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check clean
+.PHONY: demo test check docs clean
 .DELETE_ON_ERROR:
 
 demo: .venv-light/stamp
@@ -20,6 +21,9 @@ check: .venv/stamp
 	.venv/bin/ruff check
 	.venv/bin/mypy
 	.venv/bin/python -m pytest --quiet -m "not slow"
+
+docs: .venv/stamp
+	.venv/bin/python docs/making/ctc_page.py
 
 clean:
 	rm -rf .venv .venv-light build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

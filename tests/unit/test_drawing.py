@@ -1,13 +1,9 @@
-import io
 import re
-import struct
 import xml.etree.ElementTree as ElementTree
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 from auricle import audio
@@ -30,33 +26,12 @@ from auricle.drawing import (
 from auricle.drawing.axes import LEVELS, tick_name
 from auricle.drawing.colours import ROLES, ramp, rgb
 from auricle.drawing.lettering import strokes, width
-from auricle.drawing.png import png_of_heat, png_of_rgb
+from auricle.drawing.png import png_of_heat, png_of_palette, png_of_rgb
 from auricle.errors import DataError
 from auricle.plot import plot
+from pixels import read_colours, read_png
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def read_png(content: bytes) -> tuple[NDArray[np.uint8], dict[bytes, bytes]]:
-    """(H, W, channels) and the chunks, by the letter of the standard."""
-    assert content[:8] == b"\x89PNG\r\n\x1a\n"
-    file, chunks = io.BytesIO(content[8:]), {}
-    while head := file.read(8):
-        length, name = struct.unpack(">I4s", head)
-        chunks[name] = file.read(length)
-        assert struct.unpack(">I", file.read(4))[0] == zlib.crc32(name + chunks[name])
-    columns, rows, depth, kind = struct.unpack(">2I2B", chunks[b"IHDR"][:10])
-    assert depth == 8
-    channels = {2: 3, 3: 1}[kind]
-    lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(rows, -1)
-    image = np.zeros((rows, columns * channels), np.uint8)
-    for row, (filter_, line) in enumerate(zip(lines[:, 0], lines[:, 1:], strict=True)):
-        if filter_ == 1:
-            image[row] = np.cumsum(line.reshape(-1, channels), axis=0).astype(np.uint8).ravel()
-        else:
-            assert filter_ in (0, 2)
-            image[row] = line + (image[row - 1] if filter_ and row else np.uint8(0))
-    return image.reshape(rows, columns, channels), chunks
 
 
 def test_pixels_survive_a_png(rng: np.random.Generator) -> None:
@@ -76,6 +51,21 @@ def test_heat_maps_have_a_palette(rng: np.random.Generator) -> None:
     assert b"tRNS" not in opaque
     brightness = np.frombuffer(opaque[b"PLTE"], np.uint8).reshape(256, 3).sum(axis=1)
     assert (np.diff(brightness.astype(int)) >= -2).all()
+
+
+def test_few_colours_make_a_small_file_that_looks_the_same() -> None:
+    image, _ = read_png(png(everything()))
+    content = png(everything(), colours=256)
+    few = read_colours(content)
+    assert len(content) < 0.6 * len(png(everything()))
+    assert len(np.unique(few.reshape(-1, 3), axis=0)) <= 256
+    away = np.abs(few.astype(int) - image)
+    assert away.max() <= 16
+    assert (away == 0).mean() > 0.9
+    two = np.array([[[1, 2, 3], [1, 2, 3], [200, 0, 9]]], np.uint8)
+    assert np.array_equal(read_colours(png_of_palette(two)), two)
+    (only,) = np.unique(read_colours(png_of_palette(two, 1)).reshape(-1, 3), axis=0)
+    assert only.tolist() == [1, 2, 3]
 
 
 def contrast(one: str, other: str) -> float:

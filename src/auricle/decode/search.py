@@ -6,9 +6,10 @@ its last symbol. With y_t(c) = p(c | frame t) and h = g c,
     blank_t(h)  = y_t(blank) * (blank_{t-1}(h) + spoken_{t-1}(h))
     spoken_t(h) = y_t(c) * (spoken_{t-1}(h) + blank_{t-1}(g) + [g ends not in c] spoken_{t-1}(g))
 
-so a symbol after itself is a new one only through a blank. All prefixes of all utterances are rows
-of one array, and a frame of each utterance is one round of array operations: small arrays cost as
-much to call as to compute, so many utterances at once are what makes it fast.
+so a symbol after itself is a new one only through a blank; `docs/ctc.md` shows it frame by frame.
+All prefixes of all utterances are rows of one array, and a frame of each utterance is one round of
+array operations: small arrays cost as much to call as to compute, so many utterances at once are
+what makes it fast.
 
 A prefix is known by a 64-bit hash of its symbols; in beams of 100, two different ones share theirs
 once in some 10^13 frames.

@@ -11,21 +11,29 @@ from numpy.typing import NDArray
 from auricle.drawing import lettering
 from auricle.drawing.colours import ROLES, Role, Theme, ramp, rgb
 from auricle.drawing.picture import Band, Box, Disc, Heat, Line, Picture, Text, arrow_head
-from auricle.drawing.png import png_of_rgb
+from auricle.drawing.png import png_of_palette, png_of_rgb
 
 DASH = (4.0, 3.0)  # drawn and left out, in pixels of the picture
 PEN = 0.085  # width of a stroke against the size of its letter
 BOLD_PEN = 0.125
+AT_ONCE = 1 << 15  # distances of pixels from segments
 
 Floats = NDArray[np.float64]
 
 
-def png(picture: Picture, *, scale: float = 2.0, theme: Theme = "light") -> bytes:
-    """The picture as a PNG file of `scale` pixels for each of its own."""
+def png(
+    picture: Picture, *, scale: float = 2.0, theme: Theme = "light", colours: int | None = None
+) -> bytes:
+    """The picture as a PNG file of `scale` pixels for each of its own.
+
+    Args:
+        colours: the most there are to be, 256 or fewer, for a small file; None: all there are.
+    """
     canvas = _Canvas(picture.width, picture.height, scale, theme)
     for shape in picture.shapes:
         _DRAW[type(shape)](canvas, shape)
-    return png_of_rgb(canvas.pixels())
+    pixels = canvas.pixels()
+    return png_of_rgb(pixels) if colours is None else png_of_palette(pixels, colours)
 
 
 class _Canvas:
@@ -77,30 +85,32 @@ def _stroke(canvas: _Canvas, points: Floats, width: float, role: Role) -> None:
     cover = np.zeros((rows.stop - rows.start, columns.stop - columns.start))
     if not cover.size:
         return
-    for begin, end in pairwise(points):
-        near = canvas.window(np.minimum(begin, end) - reach, np.maximum(begin, end) + reach)
-        inside = (
-            slice(near[0].start - rows.start, near[0].stop - rows.start),
-            slice(near[1].start - columns.start, near[1].stop - columns.start),
-        )
-        away = _distance(near, begin, end)
-        part = cover[inside]
-        np.maximum(part, np.clip(width / 2 + 0.5 - away, 0, min(1.0, width)), out=part)
+    if cover.size * len(points) < AT_ONCE:  # a letter: less to compute than to call
+        away = _distance(whole, points[:-1], points[1:]).min(axis=0)
+        cover = np.clip(width / 2 + 0.5 - away, 0, min(1.0, width))
+    else:
+        for begin, end in pairwise(points):
+            near = canvas.window(np.minimum(begin, end) - reach, np.maximum(begin, end) + reach)
+            inside = (
+                slice(near[0].start - rows.start, near[0].stop - rows.start),
+                slice(near[1].start - columns.start, near[1].stop - columns.start),
+            )
+            away = _distance(near, begin[None], end[None])[0]
+            part = cover[inside]
+            np.maximum(part, np.clip(width / 2 + 0.5 - away, 0, min(1.0, width)), out=part)
     canvas.blend(whole, cover, role)
 
 
 def _distance(window: tuple[slice, slice], begin: Floats, end: Floats) -> Floats:
-    """Of the pixels of a window from a segment."""
+    """Of the pixels of a window from segments, whose ends are (S, 2) each: (S, H, W)."""
     y, x = _middles(window)
     along = end - begin
-    length = float(along @ along)
-    at = (
-        ((x - begin[0]) * along[0] + (y - begin[1]) * along[1]) / length
-        if length
-        else 0.0 * (x + y)
-    )
+    length = np.einsum("sd,sd->s", along, along)
+    along_x, along_y = along.T[:, :, None, None]
+    from_x, from_y = x - begin[:, :1, None], y - begin[:, 1:, None]
+    at = (from_x * along_x + from_y * along_y) / np.where(length, length, 1.0)[:, None, None]
     at = np.clip(at, 0, 1)
-    away: Floats = np.hypot(x - begin[0] - at * along[0], y - begin[1] - at * along[1])
+    away: Floats = np.hypot(from_x - at * along_x, from_y - at * along_y)
     return away
 
 

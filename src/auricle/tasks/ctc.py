@@ -1,7 +1,7 @@
 """Recognition with CTC: an encoder, letters per frame, every alignment counted.
 
 Graves et al. 2006, "Connectionist Temporal Classification: labelling unsegmented sequence data with
-recurrent neural networks".
+recurrent neural networks"; `docs/ctc.md` explains it by a worked example.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
