@@ -15,6 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from auricle.bundle import WEIGHTS, Bundle
 from auricle.errors import DataError, ModelError
 from auricle.files import regular, replacing
 
@@ -61,6 +62,23 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise _refusal(path, error) from None
 
 
+def read_weights(bundle: Bundle) -> dict[str, Tensor]:
+    """The weights inside a bundle, by name.
+
+    Raises:
+        ModelError: it has none, or they are damaged.
+    """
+    if WEIGHTS not in bundle.card.members:
+        raise ModelError(
+            f"{bundle.path}: has no weights to begin with, it was exported with weights=none: "
+            "export the run again, or name the run folder itself"
+        )
+    try:
+        return safetensors.torch.load(bundle.member(WEIGHTS))
+    except _DAMAGE as error:
+        raise ModelError(f"{bundle.path}: {WEIGHTS} is damaged ({error})") from None
+
+
 def read_state(path: Path) -> dict[str, Any]:
     """The state alone, from the header: cheap, and needs no tensor in memory."""
     try:
@@ -98,6 +116,20 @@ def check_state(path: Path, state: Mapping[str, Any], needed: Mapping[str, type]
         raise ModelError(
             f"{path}: a checkpoint, but without {', '.join(wrong)}: another file of that name?"
         )
+
+
+def origin_of(path: Path, state: Mapping[str, Any]) -> dict[str, str]:
+    """What a training began with: the `name` and `sha256` of a model, or nothing.
+
+    Raises:
+        ModelError: the state holds something else in that place.
+    """
+    origin = state.get("origin", {})
+    if not isinstance(origin, dict) or (
+        origin and not all(isinstance(origin.get(key), str) for key in ("name", "sha256"))
+    ):
+        raise ModelError(f"{path}: damaged: it does not say which model it began with")
+    return origin
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
