@@ -20,6 +20,7 @@ from auricle.errors import DataError, ModelError
 from auricle.files import regular, replacing
 
 STATE_KEY = "state"
+SCALE = "/scale"  # after the name of a matrix in int8: what its rows are to be multiplied with
 BEST = {"task": str, "settings": dict, "scores": dict, "step": int}
 """What the state of `best.safetensors` holds, whatever its task adds to that."""
 _DAMAGE = (
@@ -62,6 +63,26 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise _refusal(path, error) from None
 
 
+def pack_weights(tensors: Mapping[str, Tensor], precision: str) -> bytes:
+    """Weights as the member of a bundle: "fp32", "fp16" or "int8".
+
+    In int8, every matrix has a scale for each of its rows, and is what its rows' largest weight
+    over 127 makes of it; vectors are kept in fp16.
+    """
+    packed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        if not tensor.is_floating_point() or precision == "fp32":
+            packed[name] = tensor.clone()
+        elif precision == "int8" and tensor.ndim >= 2:
+            scale = tensor.flatten(1).abs().amax(1).clamp(min=1e-12) / 127.0
+            packed[name + SCALE] = scale
+            packed[name] = (tensor / _along_rows(scale, tensor)).round().to(torch.int8)
+        else:
+            packed[name] = tensor.half()
+    return safetensors.torch.save(packed)
+
+
 def read_weights(bundle: Bundle) -> dict[str, Tensor]:
     """The weights inside a bundle, by name.
 
@@ -74,9 +95,19 @@ def read_weights(bundle: Bundle) -> dict[str, Tensor]:
             "export the run again, or name the run folder itself"
         )
     try:
-        return safetensors.torch.load(bundle.member(WEIGHTS))
-    except _DAMAGE as error:
+        packed = safetensors.torch.load(bundle.member(WEIGHTS))
+        scales = {name: packed.pop(name) for name in [*packed] if name.endswith(SCALE)}
+        for name, scale in scales.items():
+            tensor = packed[name.removesuffix(SCALE)]
+            packed[name.removesuffix(SCALE)] = tensor * _along_rows(scale, tensor)
+        return packed
+    except (*_DAMAGE, RuntimeError) as error:  # also scales that do not fit their matrix
         raise ModelError(f"{bundle.path}: {WEIGHTS} is damaged ({error})") from None
+
+
+def _along_rows(scale: Tensor, tensor: Tensor) -> Tensor:
+    """(R,) -> (R, 1, ...), to multiply (R, ...) with."""
+    return scale.view(-1, *[1] * (tensor.ndim - 1))
 
 
 def read_state(path: Path) -> dict[str, Any]:

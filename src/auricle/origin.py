@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from auricle.batches import BatchSettings, plan
 from auricle.checkpoint import load_strictly
 from auricle.config import Settings, merge, resolve
 from auricle.data import Example
@@ -107,14 +108,16 @@ def careful(kind: Any, train: Sequence[Example], gpu: bool) -> dict[str, Any]:
     """How to train on so much data without losing what was learned before."""
     usual, suggested = kind.settings().to_dict(), kind.suggest(train, gpu)
     tables = {name: merge(usual[name], suggested.get(name, {})) for name in TRAINING}
-    total_s = sum(example.duration_s for example in train)
-    batch = tables["batches"]
-    seconds = min(batch["seconds"], max(total_s / UPDATES_PER_EPOCH, SMALLEST_BATCH_S))
-    per_epoch = max(total_s / seconds, len(train) / batch["examples"], 1.0)
+    durations_s = [example.duration_s for example in train]
+    least_s = max(sum(durations_s) / UPDATES_PER_EPOCH, SMALLEST_BATCH_S)
+    seconds = round(min(tables["batches"]["seconds"], least_s), 1)
+    batch = {"seconds": seconds, "short_first": False}
+    settings = BatchSettings.parse({**tables["batches"], **batch})
+    per_epoch = len(plan(durations_s, settings, seed=0, epoch=0))
     epochs = round(min(max(UPDATES / per_epoch, FEWEST_EPOCHS), MOST_EPOCHS))
     updates = epochs * per_epoch
     changes = {
-        "batches": {"seconds": round(seconds, 1), "short_first": False},
+        "batches": batch,
         "optimizer": {
             "rate": float(f"{tables['optimizer']['rate'] / GENTLER:.3g}"),
             "warmup_steps": round(WARMUP_SHARE * updates),
@@ -144,7 +147,8 @@ def check_same_model(name: str, config: Settings, old: Settings, tables: Iterabl
     if changed:
         raise ConfigError(
             f"{name} is another model than was asked for: {'; '.join(changed[:5])}. Leave these "
-            "out to begin with it, or leave out --init to begin from nothing"
+            "out to begin with it, or leave out --init to begin from nothing; what concerns "
+            "letters or labels alone may change with --new-answers"
         )
 
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 from torch import Tensor
 
-from auricle.bundle import GRAPH, WEIGHTS, Bundle, write_bundle
-from auricle.checkpoint import read_checkpoint, under_prefix
+from auricle.bundle import GRAPH, WEIGHTS, write_bundle
+from auricle.checkpoint import pack_weights, read_checkpoint, under_prefix
 from auricle.cli.model import _card
 from auricle.config import resolve
 from auricle.data import Example, read_data
 from auricle.errors import ConfigError, DataError, ModelError
-from auricle.export import ExportSettings, _weights
 from auricle.models.encoders import first_parameters
 from auricle.origin import Origin, check_same_model, settings_for
 from auricle.tasks import TASKS, load_trained, load_weights, task_class
@@ -110,7 +110,7 @@ def test_first_layers_wait_and_then_move(run: Path, data: Examples, tmp_path: Pa
     assert not any(same(weights_of(tmp_path / "out"), begun, still))
 
 
-@pytest.mark.parametrize("stop", [1, 2, 4])
+@pytest.mark.parametrize("stop", [1, 3])
 def test_it_goes_on_exactly_and_without_the_model(
     run: Path, data: Examples, tmp_path: Path, stop: int
 ) -> None:
@@ -145,7 +145,7 @@ def test_a_bundle_gives_what_its_run_gives(run: Path, tmp_path: Path) -> None:
     task, weights = load_weights(run)
     _, model, state = load_trained(run)
     card = _card(task.card(), state["scores"], None, "")
-    members = {GRAPH: b"", **_weights(model, "fp16")}
+    members = {GRAPH: b"", WEIGHTS: pack_weights(model.state_dict(), "fp16")}
     bundle = write_bundle(tmp_path / "m.auricle", card, members)
     again, halved = load_weights(bundle.path)
     assert again.answers == (() if task.name == "speaker" else task.answers)
@@ -155,9 +155,11 @@ def test_a_bundle_gives_what_its_run_gives(run: Path, tmp_path: Path) -> None:
     bare = write_bundle(tmp_path / "bare.auricle", card, {GRAPH: b""})
     with pytest.raises(ModelError, match=r"bare\.auricle: has no weights to begin with"):
         load_weights(bare.path)
-    odd = write_bundle(tmp_path / "odd.auricle", card, {GRAPH: b"", WEIGHTS: b"odd"})
-    with pytest.raises(ModelError, match=r"odd\.auricle: weights\.safetensors is damaged"):
-        load_weights(odd.path)
+    scale = save({"x": torch.zeros(2, 2, dtype=torch.int8), "x/scale": torch.zeros(3)})
+    for damaged in (b"odd", scale, save({"x/scale": torch.zeros(3)})):
+        odd = write_bundle(tmp_path / "odd.auricle", card, {GRAPH: b"", WEIGHTS: damaged})
+        with pytest.raises(ModelError, match=r"odd\.auricle: weights\.safetensors is damaged"):
+            load_weights(odd.path)
 
 
 def test_the_rate_is_gentle_and_other_models_are_refused(run: Path, data: Examples) -> None:
@@ -167,7 +169,7 @@ def test_the_rate_is_gentle_and_other_models_are_refused(run: Path, data: Exampl
     assert config.optimizer.rate == pytest.approx(
         kind.suggest(data, False)["optimizer"]["rate"] / 5
     )
-    assert 0 < config.optimizer.frozen_steps
+    assert config.optimizer.frozen_steps > 0
     assert config.budget.epochs == 40
     tables = (*kind.shape, *kind.naming)
     free = settings_for(kind, old.config, data, words=("encoder.dropout=0.5", "dropout=0.3"))

@@ -106,7 +106,7 @@ def test_it_goes_on_without_the_model_but_not_with_another(
     gone.unlink()
     assert "going on from update 1" in run(*words, "--init", gone, "budget.steps=2").stderr
     assert "going on from update 2" in run(*words, "budget.steps=3").stderr
-    with pytest.raises(AuricleError, match="began with other weights of .*gone.auricle, not with"):
+    with pytest.raises(AuricleError, match=r"other weights of .*gone\.auricle, not with"):
         run(*words, "--init", out, "budget.steps=3")
     with pytest.raises(AuricleError, match=r"other settings \(encoder\)"):
         run(*words, "budget.steps=3", "encoder.dropout=0.5")

@@ -55,7 +55,7 @@ def export(
     With a language model, it decodes by a beam search. A run that began with a trained model
     takes over what that model knew of words, unless other files are given.
 
-    Settings: precision (auto, fp32, int8), weights (fp32, fp16, none), tolerance, int8_loss.
+    Settings: precision (auto, fp32, int8), weights (fp32, fp16, int8, none), tolerance, int8_loss.
     """
     need_training("export")
     errors.print(f"exporting {run} ...", markup=False)

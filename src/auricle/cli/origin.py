@@ -69,6 +69,8 @@ class Beginning:
 
     def changes(self, new: Any) -> str:
         """What becomes of the answers of the last layer, in words."""
+        if self.state:
+            return f"began with {self.state['origin']['name']}"
         old = set(self.old.answers)
         added = [answer for answer in new.answers if answer not in old]
         kept = len(new.answers) - len(added)
