@@ -23,6 +23,7 @@ def plans(chosen: argparse.Namespace) -> dict[str, list[str]]:
     lengths = ["--minutes", "1", "3"] if tiny else []
     made = {
         "startup": ["--times", "3"] if tiny else [],
+        "scoring": ["--utterances", "500"] if tiny else [],
         "training": [train, *peer, *training],
         "loading": [train, "--minutes", "1" if tiny else "20"],
     }

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
+from threadpoolctl import ThreadpoolController
 
 from auricle import audio
 from auricle.config import Settings
@@ -93,7 +94,11 @@ def load(
     if settings.workers == 0:
         yield from map(prepare, chosen)
         return
-    with ThreadPoolExecutor(settings.workers, thread_name_prefix="auricle-loader") as pool:
+    blas = ThreadpoolController().select(internal_api="openblas")
+    with (
+        blas.limit(limits=1),
+        ThreadPoolExecutor(settings.workers, thread_name_prefix="auricle-loader") as pool,
+    ):
         pending: deque[Future[T]] = deque()
         try:
             for group in chosen:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from auricle import audio
 from auricle.batches import BatchSettings, SoundCache, load, padding_waste, plan
@@ -112,3 +113,14 @@ def test_the_cache_keeps_what_fits_and_answers_alike(tmp_path: Path) -> None:
         cache.load(made[2])
     with pytest.raises(ValueError, match="read-only"):
         cache.load(made[0])[0] = 1.0
+
+
+def test_numpy_computes_with_one_thread_beside_those_that_train() -> None:
+    def threads(_: object = None) -> list[int]:
+        blas = ThreadpoolController().select(internal_api="openblas").lib_controllers
+        return [each.num_threads for each in blas]
+
+    before = threads()
+    during = list(load([(0,)] * 3, examples(1), threads, BatchSettings(workers=1)))
+    assert during == [[1] * len(before)] * 3
+    assert threads() == before

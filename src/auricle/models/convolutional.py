@@ -152,7 +152,7 @@ class WaveConv(nn.Module):
             Standardised((inputs[n + 1], inputs[n], _odd(width, "widths")))
             for n, width in enumerate(s.widths)
         )
-        self.dropout = nn.Dropout(s.dropout)
+        self.dropout = nn.Dropout1d(s.dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         valid = frames_mask(lengths, x.shape[1])
@@ -160,10 +160,10 @@ class WaveConv(nn.Module):
         if self.training and self.noise:
             y = (y + self.noise * torch.randn_like(y)) * valid
         for conv in self.convs:
-            y = torch.relu(conv(y)) * valid
-            # What a last, incomplete group lacks counts as 0, which after a ReLU is no maximum.
-            y = nn.functional.pad(y, (0, -y.shape[2] % self.pool))
-            y = nn.functional.max_pool1d(y, self.pool)
+            # What a last, incomplete group lacks counts as 0, which the ReLU makes no maximum; it
+            # follows the pooling, which changes nothing and leaves it less to do.
+            y = nn.functional.pad(conv(y) * valid, (0, -y.shape[2] % self.pool))
+            y = torch.relu(nn.functional.max_pool1d(y, self.pool))
             lengths = strided(lengths, self.pool)
             valid = frames_mask(lengths, y.shape[2])
             y = self.dropout(y)
@@ -180,7 +180,7 @@ class ResidualStage(nn.Module):
         self.second = Standardised((channels, channels, width))
         plain = inputs == channels and stride == 1
         self.shortcut = None if plain else Standardised((channels, inputs, 1), stride=stride)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         y = self.first(x)
@@ -241,7 +241,7 @@ class BroadcastBlock(nn.Module):
         self.along_frequency = Standardised((channels, inputs, 3, 1), stride=(stride, 1))
         self.along_time = Standardised((channels, channels, width), dilation=dilation)
         self.mix = Standardised((channels, channels, 1))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout1d(dropout)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         y = self.along_frequency(x) * valid[:, :, None]
