@@ -15,10 +15,12 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from auricle.bundle import WEIGHTS, Bundle
 from auricle.errors import DataError, ModelError
 from auricle.files import regular, replacing
 
 STATE_KEY = "state"
+SCALE = "/scale"  # after the name of a matrix in int8: what its rows are to be multiplied with
 BEST = {"task": str, "settings": dict, "scores": dict, "step": int}
 """What the state of `best.safetensors` holds, whatever its task adds to that."""
 _DAMAGE = (
@@ -61,6 +63,53 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise _refusal(path, error) from None
 
 
+def pack_weights(tensors: Mapping[str, Tensor], precision: str) -> bytes:
+    """Weights as the member of a bundle: "fp32", "fp16" or "int8".
+
+    In int8, every matrix has a scale for each of its rows, and is what its rows' largest weight
+    over 127 makes of it; vectors are kept in fp16.
+    """
+    packed: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        if not tensor.is_floating_point() or precision == "fp32":
+            packed[name] = tensor.clone()
+        elif precision == "int8" and tensor.ndim >= 2:
+            scale = tensor.flatten(1).abs().amax(1).clamp(min=1e-12) / 127.0
+            packed[name + SCALE] = scale
+            packed[name] = (tensor / _along_rows(scale, tensor)).round().to(torch.int8)
+        else:
+            packed[name] = tensor.half()
+    return safetensors.torch.save(packed)
+
+
+def read_weights(bundle: Bundle) -> dict[str, Tensor]:
+    """The weights inside a bundle, by name.
+
+    Raises:
+        ModelError: it has none, or they are damaged.
+    """
+    if WEIGHTS not in bundle.card.members:
+        raise ModelError(
+            f"{bundle.path}: has no weights to begin with, it was exported with weights=none: "
+            "export the run again, or name the run folder itself"
+        )
+    try:
+        packed = safetensors.torch.load(bundle.member(WEIGHTS))
+        scales = {name: packed.pop(name) for name in [*packed] if name.endswith(SCALE)}
+        for name, scale in scales.items():
+            tensor = packed[name.removesuffix(SCALE)]
+            packed[name.removesuffix(SCALE)] = tensor * _along_rows(scale, tensor)
+        return packed
+    except (*_DAMAGE, RuntimeError) as error:  # also scales that do not fit their matrix
+        raise ModelError(f"{bundle.path}: {WEIGHTS} is damaged ({error})") from None
+
+
+def _along_rows(scale: Tensor, tensor: Tensor) -> Tensor:
+    """(R,) -> (R, 1, ...), to multiply (R, ...) with."""
+    return scale.view(-1, *[1] * (tensor.ndim - 1))
+
+
 def read_state(path: Path) -> dict[str, Any]:
     """The state alone, from the header: cheap, and needs no tensor in memory."""
     try:
@@ -98,6 +147,20 @@ def check_state(path: Path, state: Mapping[str, Any], needed: Mapping[str, type]
         raise ModelError(
             f"{path}: a checkpoint, but without {', '.join(wrong)}: another file of that name?"
         )
+
+
+def origin_of(path: Path, state: Mapping[str, Any]) -> dict[str, str]:
+    """What a training began with: the `name` and `sha256` of a model, or nothing.
+
+    Raises:
+        ModelError: the state holds something else in that place.
+    """
+    origin = state.get("origin", {})
+    if not isinstance(origin, dict) or (
+        origin and not all(isinstance(origin.get(key), str) for key in ("name", "sha256"))
+    ):
+        raise ModelError(f"{path}: damaged: it does not say which model it began with")
+    return origin
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:

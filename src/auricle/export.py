@@ -22,9 +22,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from auricle.bundle import GRAPH, WEIGHTS, Bundle, Card, write_bundle
+from auricle.checkpoint import pack_weights
 from auricle.config import Settings
 from auricle.errors import ConfigError, ModelError
 from auricle.features import FeatureSettings, FrontEnd
@@ -46,7 +47,7 @@ class ExportSettings(Settings):
     """What goes into the bundle, and how strict the gate is."""
 
     precision: Literal["auto", "fp32", "int8"] = "auto"  # auto: int8 where it costs nothing
-    weights: Literal["fp32", "fp16", "none"] = "fp16"  # for fine-tuning; none: a smaller file
+    weights: Literal["fp32", "fp16", "int8", "none"] = "fp16"  # for fine-tuning; none: no --init
     tolerance: float = Field(1e-3, gt=0)  # largest difference between graph and model, fp32
     int8_loss: float = Field(0.002, ge=0)  # how much worse int8 may score; of a WER 0.2 %
 
@@ -286,18 +287,14 @@ def choose(
 
 def _weights(model: nn.Module, precision: str) -> dict[str, bytes]:
     """The member with the weights, if one is wanted."""
-    import safetensors.torch
-
-    tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
-        half = precision == "fp16" and tensor.is_floating_point()
-        tensors[name] = tensor.half() if half else tensor.clone()
-        if not tensors[name].isfinite().all():
+        kept = tensor if precision == "fp32" else tensor.half()
+        if not kept.isfinite().all():
             raise ModelError(
                 f"the weights {name} hold infinity or NaN in {precision}: the training diverged, or"
                 " they need weights = fp32"
             )
-    return {} if precision == "none" else {WEIGHTS: safetensors.torch.save(tensors)}
+    return {} if precision == "none" else {WEIGHTS: pack_weights(model.state_dict(), precision)}
 
 
 def _noise(rng: np.random.Generator, front_end: FrontEnd, seconds: float) -> Float32:

@@ -102,6 +102,10 @@ class LabelSet:
             "thresholds": list(self.thresholds),
         }
 
+    def covers(self, labels: Iterable[str]) -> bool:
+        """Whether every one of `labels` has a place here."""
+        return (self.grouped and UNKNOWN in self.names) or set(labels) <= set(self.names)
+
     def counted_as(self, labels: Sequence[str]) -> tuple[str, ...]:
         """The labels of an example as this set has them: what is no keyword is UNKNOWN.
 

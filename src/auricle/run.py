@@ -25,13 +25,14 @@ from auricle.checkpoint import (
     load_strictly,
     mean_of,
     optimizer_tensors,
+    origin_of,
     read_checkpoint,
     restore_optimizer,
     under_prefix,
     with_prefix,
     write_checkpoint,
 )
-from auricle.config import to_toml
+from auricle.config import merge, to_toml
 from auricle.data import Dataset, Example, read_data, write_manifest
 from auricle.errors import ConfigError, DataError, brief
 from auricle.files import make_folder, write_text
@@ -51,6 +52,7 @@ class Counters:
     owed: bool = False  # an evaluation that was due, and cut short when asked to stop
     worse: int = 0  # evaluations since the best one
     best: dict[str, float] = field(default_factory=dict)
+    began: dict[str, float] = field(default_factory=dict)  # scores of the model it began with
     stopped: str = ""  # why the training ended; "" while it has not
 
 
@@ -137,6 +139,7 @@ class TrainingState:
     averager: Averager
     scale: LossScale
     counters: Counters
+    origin: dict[str, str]  # the model it began with (`Origin.to_dict`); empty: none
 
     def save(self, path: Path, card: Mapping[str, Any]) -> None:
         tensors = with_prefix("model", self.model.state_dict())
@@ -144,11 +147,15 @@ class TrainingState:
         for name, optimizer in self.optimizers.items():
             tensors |= with_prefix(f"optimizer.{name}", optimizer_tensors(optimizer))
         scale = {"value": self.scale.value, "good": self.scale.good}
-        state = {**card, "counters": asdict(self.counters), "scale": scale}
+        state = {**card, "counters": asdict(self.counters), "scale": scale, "origin": self.origin}
         write_checkpoint(path, tensors, state)
 
-    def restore(self, path: Path, card: Mapping[str, Any]) -> str:
+    def restore(self, path: Path, card: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
         """Take everything from the checkpoint at `path`.
+
+        Args:
+            card: of the task that is to go on.
+            usual: its default settings, for those that an older version did not have.
 
         Returns:
             why the training had ended; "" if it had not. Under another budget it goes on.
@@ -159,7 +166,15 @@ class TrainingState:
         """
         tensors, state = read_checkpoint(path)
         check_state(path, state, {"settings": dict, "counters": dict, "scale": dict})
-        _same_training(path, state, card)
+        _same_training(path, {**state, "settings": merge(usual, state["settings"])}, card)
+        origin = origin_of(path, state)
+        if self.origin and origin.get("sha256") != self.origin["sha256"]:
+            began = f"with other weights of {origin['name']}" if origin else "with random weights"
+            raise ConfigError(
+                f"{path.parent} holds a training that began {began}, not with these of "
+                f"{self.origin['name']}: choose another --out, or leave out --init to go on"
+            )
+        self.origin = origin
         load_strictly(self.model, under_prefix("model", tensors), str(path))
         self.averager.restore(under_prefix("average", tensors))
         for name, optimizer in self.optimizers.items():

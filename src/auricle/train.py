@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -24,6 +24,8 @@ from auricle.checkpoint import write_checkpoint
 from auricle.config import Settings
 from auricle.data import Example
 from auricle.errors import ConfigError, ModelError
+from auricle.models.encoders import first_parameters
+from auricle.origin import Origin
 from auricle.parallel import World, local_device
 from auricle.run import Averager, Counters, LossScale, RunFolder, TrainingState
 
@@ -52,6 +54,7 @@ class OptimizerSettings(Settings):
     momentum: float = Field(0.9, ge=0, lt=1)  # beta1 of AdamW
     beta2: float = Field(0.98, ge=0, lt=1)
     clip: float = Field(5.0, gt=0)  # largest norm of a gradient
+    frozen_steps: int = Field(0, ge=0)  # updates that leave the encoder's first layers as they are
 
 
 class AverageSettings(Settings):
@@ -144,6 +147,7 @@ class Outcome:
     minutes: float
     reason: str  # why it stopped
     goes_on: bool  # whether the same call would train further
+    began: dict[str, float] = field(default_factory=dict)  # scores of the model it began with
 
 
 def fit(
@@ -153,6 +157,7 @@ def fit(
     out: Path,
     observer: Observer | None = None,
     stop: Callable[[], bool] | None = None,
+    origin: Origin | None = None,
 ) -> Outcome:
     """Train `task` on `train`; keep the weights that score best on `valid`.
 
@@ -164,6 +169,9 @@ def fit(
             `best.safetensors` to use.
         observer: is told of every update and evaluation.
         stop: asked after every update; once it says True, the training is saved and returns.
+        origin: begin with these weights instead of random ones. They are scored before the first
+            update, so that what is kept is never worse on `valid`. To go on needs no origin; one
+            that is given has to be the same.
 
     Raises:
         ConfigError: no budget, or settings or data that contradict each other or the run folder.
@@ -172,7 +180,7 @@ def fit(
     budget = task.config.budget
     if budget.epochs is None and budget.steps is None and budget.minutes is None:
         raise ConfigError("no budget: say when to stop, e.g. budget.minutes=30 or budget.epochs=20")
-    training = _Training(task, train, valid, out, observer, stop)
+    training = _Training(task, train, valid, out, observer, stop, origin)
     try:
         return training.run()
     finally:
@@ -194,6 +202,7 @@ class _Training:
         out: Path,
         observer: Observer | None,
         stop: Callable[[], bool] | None,
+        origin: Origin | None,
     ) -> None:
         self.task, self.config, self.observer, self.stop = task, task.config, observer, stop
         self.train, self.valid = train, valid
@@ -202,7 +211,12 @@ class _Training:
         self.world = World.join(self.device)
         self.autocast, scaled = _precision(loop.precision, self.device)
         torch.manual_seed(loop.seed)
-        self.model = task.model().to(self.device)
+        model = task.model()
+        self.folder = RunFolder(out, loop.tensorboard, writes=self.world.leads)
+        if origin and not self.folder.last.exists():
+            origin.load_into(model)
+        self.model = model.to(self.device)
+        self.first = first_parameters(self.model)
         average = self.config.average
         self.state = TrainingState(
             self.model,
@@ -210,11 +224,12 @@ class _Training:
             Averager(self.model, average.kind, average.decay, average.last),
             LossScale(enabled=scaled),
             Counters(),
+            origin.to_dict() if origin else {},
         )
-        self.folder = RunFolder(out, loop.tensorboard, writes=self.world.leads)
         if self.folder.last.exists():
             self.folder.check_data(train, valid)
-            ended = self.state.restore(self.folder.last, task.card())
+            usual = type(task.config)().to_dict()
+            ended = self.state.restore(self.folder.last, task.card(), usual)
             self.folder.rewind(self.state.counters.step)
             if observer:
                 observer.resumed({**asdict(self.state.counters), "ended": ended})
@@ -230,7 +245,7 @@ class _Training:
     def run(self) -> Outcome:
         counters, asked = self.state.counters, False
         try:
-            if counters.owed:
+            if counters.owed or (self.state.origin and counters.evaluated_step < 0):
                 self._evaluate()
             while not counters.stopped:
                 counters.stopped = self._epoch()
@@ -241,7 +256,7 @@ class _Training:
         self._save()
         reason = ASKED if asked else counters.stopped
         spent = counters.step, counters.epoch, counters.minutes
-        return Outcome(dict(counters.best), *spent, reason, asked)
+        return Outcome(dict(counters.best), *spent, reason, asked, dict(counters.began))
 
     def _epoch(self) -> str:
         """Train to the end of the current epoch; the reason to stop, or "" to go on."""
@@ -319,6 +334,8 @@ class _Training:
         rate = learning_rate(self.config.optimizer, step, progress)
         # Dropout is a function of (seed, step, process): going on from a checkpoint repeats it.
         torch.manual_seed((self.config.loop.seed * 1_000_003 + step) * 4_099 + self.world.rank)
+        for parameter in self.first:
+            parameter.requires_grad_(step >= self.config.optimizer.frozen_steps)
         groups = dict(self._groups())
         generators = [self.task.updates(self.model, batch.to(self.device)) for batch in micro]
         record: dict[str, Any] = {"rate": rate}
@@ -433,6 +450,8 @@ class _Training:
         with self.state.averager.applied():
             pairs = predictions(self.task, self.model, self.valid, self.device, self._between)
             scores = self.task.score(pairs)
+            if self.state.origin and counters.evaluated_step < 0:
+                counters.began = dict(scores)
             metric, direction = self.task.goal
             sign = 1.0 if direction == "min" else -1.0
             loss = sign * (scores[metric] - counters.best.get(metric, math.inf * sign))
@@ -444,6 +463,7 @@ class _Training:
                 if self.world.leads:
                     facts = {"chosen": self.task.choose(pairs), "scores": scores}
                     state = {**self.task.card(), **facts, "step": counters.step}
+                    state |= {"origin": self.state.origin}
                     write_checkpoint(self.folder.best, self.model.state_dict(), state)
         counters.owed = False
         counters.evaluated_step, counters.evaluated_minute = counters.step, counters.minutes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from auricle.bundle import GRAPH, WEIGHTS, Bundle, Card, write_bundle
+from auricle.checkpoint import read_weights
 from auricle.config import Settings
 from auricle.errors import ConfigError, ModelError
 from auricle.export import (
@@ -221,6 +222,24 @@ def test_bundle_holds_all_that_was_measured(tmp_path: Path) -> None:
     weights = safetensors.numpy.load(bundle.member(WEIGHTS))
     assert weights.keys() == model.state_dict().keys()
     assert {tensor.dtype for tensor in weights.values()} == {np.dtype(np.float16)}
+
+
+def test_weights_in_int8_are_a_quarter_and_come_back(tmp_path: Path) -> None:
+    model = small_model(SMALL[0])
+    with torch.no_grad():
+        model.classify.weight[0] = 0.0  # a row without a scale of its own
+        model.classify.weight[1] *= 1_000.0  # does not cost the others their precision
+    settings = ExportSettings(weights="int8", precision="fp32")
+    bundle = export_bundle(tmp_path / "a", model, card(), settings=settings)
+    found, wanted = read_weights(bundle), model.state_dict()
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        rows, back = tensor.flatten(1) if tensor.ndim > 1 else tensor[:, None], found[name]
+        step = rows.abs().amax(1, keepdim=True) / 127 if tensor.ndim > 1 else 1e-3
+        assert ((back.float().view_as(rows) - rows).abs() <= 0.501 * step + 1e-8).all(), name
+    weights = safetensors.numpy.load(bundle.member(WEIGHTS))
+    matrices = {name for name, tensor in wanted.items() if tensor.ndim > 1}
+    assert {n for n, tensor in weights.items() if tensor.dtype == np.int8} == matrices
 
 
 def test_weights_are_exact_or_left_out_as_asked(tmp_path: Path) -> None:

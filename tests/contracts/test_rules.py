@@ -30,7 +30,7 @@ LAYERS = [
     "data corpora doctor decode lm pronounce align batches models losses parallel",
     (
         "bundle vocabulary runtime classifier clips voices stream aligner tune train run"
-        " checkpoint export plot report explore"
+        " origin checkpoint export plot report explore"
     ),
     "tasks",
     "serve cli __init__ __main__",

@@ -10,8 +10,7 @@ import typer
 from auricle.cli.answers import Pairs
 from auricle.cli.display import TrainingDisplay, counting, errors, output, table
 from auricle.cli.evaluate_labels import measured, show, value_of
-from auricle.cli.train import VALID_SHARE
-from auricle.cli.train import _settings as settings_for
+from auricle.cli.train import VALID_SHARE, announce, settings_for
 from auricle.data import Example, read_for, split_by_speaker
 from auricle.errors import ConfigError
 from auricle.files import make_folder, write_text
@@ -51,6 +50,7 @@ def crossval(
         examples = read_for(data, kind.needs, label, progress).examples
     parts = parted(examples, by, folds)
     config = settings_for(kind, examples, recipe, settings or ())
+    announce(kind, config, examples)
     make_folder(out)
     answered: dict[str, Pairs] = {}
     labels: LabelSet | None = None

@@ -10,14 +10,14 @@ from typing import Annotated, Any, TypedDict, get_type_hints
 
 import typer
 
-from auricle.bundle import Card
+from auricle.bundle import Bundle, Card
 from auricle.config import parse_overrides
 from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, Lexicon, decode_settings
 from auricle.errors import ConfigError, DataError
 from auricle.lm import NgramModel
 from auricle.runtime import Recognizer
-from auricle.text import tokenizer_from_dict
-from auricle.vocabulary import with_vocabulary
+from auricle.text import PhonemeTokenizer, Tokenizer, tokenizer_from_dict
+from auricle.vocabulary import read_lm, read_vocabulary, with_vocabulary
 
 PANEL = "Decoding; without these, as the model's file says"
 
@@ -114,25 +114,43 @@ def with_decoding(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_words(
-    card: Card, lm: Path | None, lexicon: Path | None, decode: list[str] | None
+    card: Card,
+    lm: Path | None,
+    lexicon: Path | None,
+    decode: list[str] | None,
+    begun: Bundle | None = None,
 ) -> tuple[Card, dict[str, bytes]]:
     """A card that decodes as `key=value` words ask, and the members for it; see `with_vocabulary`.
 
     With a language model or a lexicon it decodes with a beam, unless the words say `kind=greedy`.
+
+    Args:
+        begun: a bundle whose language model, lexicon and decoding count where none are given; the
+            lexicon is widened by the words of the card's tokenizer.
     """
     asked = bool(lm or lexicon or decode)
     if not card.tokenizer:
         if asked:
             raise ConfigError(f"--lm, --lexicon and --decode are for words, not for {card.answer}")
         return card, {}
-    kind = "beam" if asked else "greedy"
-    return with_vocabulary(
-        card,
-        tokenizer_from_dict(card.tokenizer),
-        lm=NgramModel.load(lm) if lm else None,
-        lexicon=Lexicon.read(lexicon) if lexicon else None,
-        decode=decode_settings({"kind": kind}, parse_overrides(decode or ()), source="--decode"),
-    )
+    tokenizer = tokenizer_from_dict(card.tokenizer)
+    model = NgramModel.load(lm) if lm else read_lm(begun) if begun else None
+    words = Lexicon.read(lexicon) if lexicon else None
+    base = {"kind": "beam" if asked else "greedy"}
+    if begun:
+        words = words or _wider(read_vocabulary(begun)[1], tokenizer)
+        base = begun.card.decode.to_dict()
+    settings = decode_settings(base, parse_overrides(decode or ()), source="--decode")
+    return with_vocabulary(card, tokenizer, lm=model, lexicon=words, decode=settings)
+
+
+def _wider(lexicon: Lexicon | None, tokenizer: Tokenizer) -> Lexicon | None:
+    """A lexicon with the pronunciations that a tokenizer has beyond it."""
+    if lexicon is None or not isinstance(tokenizer, PhonemeTokenizer):
+        return lexicon
+    pairs = dict.fromkeys(zip(lexicon.words, lexicon.sounds, strict=True))
+    words, sounds = zip(*(pairs | dict.fromkeys(tokenizer.lexicon.items())), strict=True)
+    return Lexicon(words, sounds, lexicon.closed)
 
 
 def read_hotwords(text: str) -> tuple[str, ...]:

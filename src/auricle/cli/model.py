@@ -9,11 +9,12 @@ import typer
 from rich.table import Table
 
 from auricle import __version__
-from auricle.bundle import SUFFIX, Bundle, Card, find_model
+from auricle.bundle import LEXICON, LM, SUFFIX, Bundle, Card, find_model
 from auricle.cli.answers import recognise
 from auricle.cli.decoding import DecodeWords, LanguageModelFile, LexiconFile, with_words
 from auricle.cli.display import counting, deaf, errors, output, table
 from auricle.cli.extras import need_training
+from auricle.cli.origin import ancestry, inherited
 from auricle.config import resolve, to_toml
 from auricle.data import read_data
 from auricle.decode import DecodeSettings
@@ -37,6 +38,9 @@ def export(
     lm: LanguageModelFile = None,
     lexicon: LexiconFile = None,
     decode: DecodeWords = None,
+    inherit: Annotated[
+        bool, typer.Option(help="After --init: that model's lm, lexicon and decoding.")
+    ] = True,
 ) -> None:
     """
     Examples:
@@ -48,9 +52,10 @@ def export(
 
     Put a trained model into one file that runs without torch. The graph must answer as the model
     does, and its score on real validation clips is measured in fp32 and int8, or it is not written.
-    With a language model, it decodes by a beam search.
+    With a language model, it decodes by a beam search. A run that began with a trained model
+    takes over what that model knew of words, unless other files are given.
 
-    Settings: precision (auto, fp32, int8), weights (fp32, fp16, none), tolerance, int8_loss.
+    Settings: precision (auto, fp32, int8), weights (fp32, fp16, int8, none), tolerance, int8_loss.
     """
     need_training("export")
     errors.print(f"exporting {run} ...", markup=False)
@@ -63,9 +68,14 @@ def export(
     check_folder_of(bundle)
     task, network, state = load_trained(run)
     examples = read_data(valid or run / "valid.jsonl", what="audio").examples
-    text = _read(card) if card else _description(run, bundle.stem)
+    begun = inherited(run)
+    text = _read(card) if card else _description(run, bundle.stem) + ancestry(state, begun)
+    language = language or (begun.card.language if begun else None)
     about = _card(task.card(), state["scores"], language, text)
-    about, more = with_words(about, lm, lexicon, decode)
+    words = begun if inherit and begun and {LM, LEXICON} & begun.card.members.keys() else None
+    if words:
+        _say_inherited(words, state, lm, lexicon)
+    about, more = with_words(about, lm, lexicon, decode, words)
 
     def score(trial: Bundle) -> dict[str, float]:
         with counting(f"scoring {trial.card.precision}") as progress:
@@ -75,6 +85,21 @@ def export(
         bundle, network, about, settings=options, score=score, goal=task.goal, more=more
     )
     _say(written, bundle, state["scores"], len(examples), task.goal)
+
+
+def _say_inherited(
+    begun: Bundle, state: dict[str, Any], lm: Path | None, lexicon: Path | None
+) -> None:
+    """What of the model that the run began with goes into its bundle."""
+    given = {LM: lm, LEXICON: lexicon}
+    names = {LM: "language model", LEXICON: "lexicon"}
+    taken = [names[n] for n in names if n in begun.card.members and not given[n]]
+    errors.print(
+        f"as in {state['origin']['name']}: {', '.join([*taken, 'decoding'])}; --no-inherit leaves "
+        "them out, `auricle tune` fits the decoding to validation data",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _say(
@@ -211,7 +236,7 @@ def _facts(path: Path) -> tuple[dict[str, Any], str]:
 def _facts_of_run(run: Path) -> tuple[dict[str, Any], str]:
     """How far a training is, how well it does, and its settings."""
     need_training("info on a run")
-    from auricle.checkpoint import BEST, check_state, read_state
+    from auricle.checkpoint import BEST, check_state, origin_of, read_state
     from auricle.run import Counters
 
     last, best = run / "last.safetensors", run / "best.safetensors"
@@ -230,6 +255,8 @@ def _facts_of_run(run: Path) -> tuple[dict[str, Any], str]:
     if best.exists():
         kept = read_state(best)
         check_state(best, kept, BEST)
+        if origin := origin_of(best, kept):
+            lines.append(f"began with {origin['name']} (weights {origin['sha256'][:12]}...)")
         scores = ", ".join(f"{name} {value:.2%}" for name, value in kept["scores"].items())
         lines.append(f"best on valid, after update {kept['step']}: {scores}")
         state = {**state, **kept}

@@ -13,6 +13,7 @@ import typer
 
 from auricle.cli.display import TrainingDisplay, counting, deaf, errors, output, table
 from auricle.cli.extras import need_training
+from auricle.cli.origin import beginning
 from auricle.cli.signals import Interrupted
 from auricle.config import Settings, find_recipe, known_recipes, resolve, to_toml
 from auricle.data import Example, What, read_for, split_by_speaker, split_unit
@@ -45,7 +46,17 @@ def train(
             is_eager=True,
         ),
     ] = None,
-    task: Annotated[str, typer.Option(help="ctc (text), clip (labels), speaker.")] = "ctc",
+    task: Annotated[
+        str | None, typer.Option(help="ctc (text), which is the default, clip (labels), speaker.")
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="Begin with a trained model: a shipped one, a bundle or a run folder."),
+    ] = None,
+    new_answers: Annotated[
+        bool,
+        typer.Option("--new-answers", help="With --init: letters or labels come from this data."),
+    ] = False,
     label: Annotated[str | None, typer.Option(help="Take the labels from this key.")] = None,
     show: Annotated[bool, typer.Option(help="Print the settings and stop.")] = False,
 ) -> None:
@@ -56,9 +67,14 @@ def train(
     - `auricle train train.jsonl --valid valid.jsonl --out run --recipe conformer`
     - `auricle train my_folder --out run encoder.kind=conformer optimizer.rate=5e-4`
     - `auricle train commands --task clip --out run` (one folder per label, or a key `label`)
+    - `auricle train my_folder --init english --out run` (fine-tune the model that is shipped)
     - `torchrun --nproc-per-node 4 -m auricle train my_folder --out run`
 
     Train a recognizer on your own recordings. The same command goes on where it was stopped.
+
+    With --init it begins with a trained model, carefully: a lower rate, its first layers still at
+    the start, fewer epochs. Encoder and letters stay as they are; for other labels it gets a new
+    last layer.
 
     Ctrl-C stops it after the update at hand and saves. All settings: `--show`.
     """
@@ -67,22 +83,38 @@ def train(
     _say(f"reading {data} ...")
     from auricle.tasks import task_class
 
-    kind = task_class(task)
-    file = _recipe_file(recipe, task) if recipe else None
+    begun = beginning(init, out, task)
+    if new_answers and not init:
+        raise ConfigError("--new-answers goes with --init: a training from nothing learns its own")
+    kind = begun.kind if begun else task_class(task or "ctc")
+    file = _recipe_file(recipe, kind.name) if recipe else None
     resolve(kind.settings, file, settings or ())  # a misspelt key is told before data is read
     parts = _parts(data, valid, kind.needs, label)
-    config = _settings(kind, parts["train"], file, settings or ())
+    if begun:
+        config = begun.settings(parts["train"], file, settings or (), new_answers)
+    else:
+        config = settings_for(kind, parts["train"], file, settings or ())
+    announce(kind, config, parts["train"], small=not begun)
     if show:
         output.print(to_toml(config.to_dict()), markup=False, end="")
         return
-    learner = kind.learn(config, parts["train"], parts["valid"])
+    learner, origin = (
+        begun.task(config, parts, new_answers)
+        if begun
+        else (kind.learn(config, parts["train"], parts["valid"]), None)
+    )
     _say(learner.about())
     _refuse_what_would_fail(parts, learner, out)
+    if begun and _leads():
+        _say(begun.changes(learner))
+        begun.keep(out, learner)
     from auricle.train import fit
 
     budget = config.to_dict()["budget"]
     with _stopping() as signals, TrainingDisplay(budget) as display:
-        outcome = fit(learner, parts["train"], parts["valid"], out, display, lambda: bool(signals))
+        outcome = fit(
+            learner, parts["train"], parts["valid"], out, display, lambda: bool(signals), origin
+        )
     if outcome.goes_on:
         _say(f"stopped at update {outcome.steps}, saved; the same command goes on")
         raise typer.Exit(128 + signals[0])
@@ -160,16 +192,23 @@ def _parts(
     return parts
 
 
-def _settings(
+def settings_for(
     kind: Any, train: Sequence[Example], recipe: Path | None, words: Sequence[str]
 ) -> Settings:
-    """What was picked for this data and machine, a recipe's values, the words; says which."""
+    """What was picked for this data and machine, a recipe's values, the words."""
+    import torch
+
+    # A recipe is a whole: nothing is guessed around it.
+    picked = {} if recipe else kind.suggest(train, torch.cuda.is_available())
+    config: Settings = resolve(kind.settings, recipe, words, **picked)
+    return config
+
+
+def announce(kind: Any, config: Settings, train: Sequence[Example], *, small: bool = True) -> None:
+    """Say what is trained on what; and, if `small` data matters, whether it is."""
     import torch
 
     gpu = torch.cuda.is_available()
-    # A recipe is a whole: nothing is guessed around it.
-    picked = {} if recipe else kind.suggest(train, gpu)
-    config: Settings = resolve(kind.settings, recipe, words, **picked)
     values = config.to_dict()
     encoder = {k: v for k, v in values["encoder"].items() if k != "kind"}
     size = ", ".join(f"{key} {value}" for key, value in encoder.items())
@@ -183,12 +222,12 @@ def _settings(
         f"rate {values['optimizer']['rate']:g}, "
         f"budget {', '.join(f'{v:g} {k}' for k, v in budget.items()) or 'none'}"
     )
-    if kind.answer == "tokens" and hours < SMALL_H:
+    if small and kind.answer == "tokens" and hours < SMALL_H:
         _say(
             "little sound to learn to write from: half an hour of one voice came to 9 of 10 words "
-            "wrong, 4 of 10 letters; hours of it make words"
+            "wrong, 4 of 10 letters; hours of it make words, or a model to begin with: for English "
+            "--init english"
         )
-    return config
 
 
 def _refuse_what_would_fail(parts: dict[str, tuple[Example, ...]], learner: Any, out: Path) -> None:
@@ -220,7 +259,14 @@ def _report(outcome: Any, out: Path, goal: tuple[str, str], *, again: bool) -> N
         )
     else:
         _say(f"finished: {outcome.reason} after {spent}; best on valid: {scores}")
-    if deaf(outcome.best, goal):
+    if outcome.began:
+        scores = ", ".join(f"{name} {value:.2%}" for name, value in outcome.began.items())
+        better = outcome.best[goal[0]] != outcome.began[goal[0]]
+        _say(
+            f"the model it began with: {scores}"
+            + "; nothing better came of it: more recordings, or another rate?" * (not better)
+        )
+    elif deaf(outcome.best, goal):
         _say(
             f"warning: next to no word comes out right yet. It starts from nothing, and needs some "
             f"1,000 updates (these were {outcome.steps}) and hours of sound before words do: train "

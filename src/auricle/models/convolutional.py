@@ -134,6 +134,7 @@ class WaveConv(nn.Module):
     """Four blocks of convolution, ReLU and max-pooling, as the tutorial has them."""
 
     causal = False
+    first_layers = ("convs.0",)
 
     def __init__(self, features: int, settings: WaveConvSettings) -> None:
         super().__init__()
@@ -195,6 +196,7 @@ class ResidualWave(nn.Module):
     """A strided stem and residual stages over time; the features of a frame are its channels."""
 
     causal = False
+    first_layers = ("stem",)
 
     def __init__(self, features: int, settings: ResidualWaveSettings) -> None:
         super().__init__()
@@ -253,6 +255,7 @@ class Broadcast(nn.Module):
     """A small 2-D network that treats frequency and time differently; one vector per frame."""
 
     causal = False
+    first_layers = ("stem",)
 
     def __init__(self, _features: int, settings: BroadcastSettings) -> None:
         super().__init__()

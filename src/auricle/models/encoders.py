@@ -41,6 +41,7 @@ class Encoder(Protocol):
     stride: int  # input frames per output frame
     dim: int  # D of the output
     causal: bool  # no output depends on input beyond its own `stride` frames
+    first_layers: tuple[str, ...]  # submodules that stay as they are while a fine-tuning begins
 
     def __call__(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]: ...
 
@@ -98,6 +99,7 @@ class ConvLSTM(nn.Module):
 
     stride = 4
     causal = False
+    first_layers = ("first", "second", "blocks")
 
     def __init__(self, features: int, settings: ConvLSTMSettings) -> None:
         super().__init__()
@@ -134,6 +136,8 @@ class RNN(nn.Module):
         self.stride = s.stack
         self.causal = not s.bidirectional
         self.dim = s.hidden * (2 if s.bidirectional else 1)
+        layer = ("rnn.forwards.0", "rnn.norms.0", *["rnn.backwards.0"] * s.bidirectional)
+        self.first_layers = ("norm", *layer)
         self.norm = nn.LayerNorm(features * s.stack)
         self.rnn = Recurrent(
             s.cell, features * s.stack, s.hidden, s.layers, s.bidirectional, s.dropout
@@ -152,6 +156,7 @@ class Conformer(nn.Module):
 
     stride = ConvSubsample.stride
     causal = False
+    first_layers = ("front",)
 
     def __init__(self, features: int, settings: ConformerSettings) -> None:
         super().__init__()
@@ -183,6 +188,21 @@ def build_encoder(features: int, settings: Settings) -> Encoder:
         ConfigError: when two settings contradict each other.
     """
     return cast(Encoder, ENCODERS[type(settings)](features, settings))
+
+
+def first_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters of the first layers of every encoder in `model`.
+
+    What they make of sound serves any voice and task; what comes after them is what has to change
+    first (Yosinski et al. 2014, "How transferable are features in deep neural networks?").
+    """
+    return [
+        parameter
+        for encoder in model.modules()
+        if isinstance(encoder, Encoder)
+        for name in encoder.first_layers
+        for parameter in encoder.get_submodule(name).parameters()
+    ]
 
 
 ENCODERS: dict[type[Settings], type[nn.Module]] = {

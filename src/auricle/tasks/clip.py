@@ -94,6 +94,9 @@ class ClipTask:
     answer = "labels"
     needs: What = "label"  # of every example
     settings = ClipSettings
+    shape = ("features", "window", "encoder", "pool")  # the settings that weights depend on
+    naming = ("labels",)  # and those that its answers depend on
+    last_layer = ("classify.weight", "classify.bias")  # one row per answer
 
     def __init__(self, config: ClipSettings, labels: LabelSet, weights: Sequence[float]) -> None:
         self.config, self.labels = config, labels
@@ -119,6 +122,33 @@ class ClipTask:
         further = (SILENCE,) if config.silence_share else ()
         labels = LabelSet.learn(config.labels, [e.labels for e in train], further)
         return cls(config, labels, _weights(labels, train, config.balance))
+
+    @classmethod
+    def adapt(
+        cls,
+        config: ClipSettings,
+        old: Self,
+        train: Sequence[Example],
+        valid: Sequence[Example] = (),
+        *,
+        anew: bool = False,
+    ) -> Self:
+        """The task of a model on other data: its labels, unless the data has further ones.
+
+        Args:
+            anew: take the labels from the data, though the model knows them all.
+        """
+        found = [name for part in (train, valid) for e in part for name in e.labels]
+        found += [SILENCE] * bool(config.silence_share)
+        if anew or not old.labels.covers(found):
+            return cls.learn(config, train, valid)
+        labels = replace(old.labels, thresholds=())
+        return cls(config, labels, _weights(labels, train, config.balance))
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What each row of the last layer stands for."""
+        return self.labels.names
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Self:

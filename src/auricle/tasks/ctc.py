@@ -26,8 +26,16 @@ from auricle.losses import ctc_nll
 from auricle.metrics import score_characters, score_words
 from auricle.models.decoders import FrameClassifier
 from auricle.models.encoders import ConvLSTMSettings, EncoderSettings, build_encoder
+from auricle.pronounce import speak_alike
 from auricle.results import Transcript
-from auricle.text import TextSettings, Tokenizer, learn_tokenizer, normalise, tokenizer_from_dict
+from auricle.text import (
+    PhonemeTokenizer,
+    TextSettings,
+    Tokenizer,
+    learn_tokenizer,
+    normalise,
+    tokenizer_from_dict,
+)
 from auricle.train import (
     AverageSettings,
     BudgetSettings,
@@ -36,6 +44,8 @@ from auricle.train import (
     OptimizerSettings,
     Update,
 )
+
+SHOWN_WORDS = 40  # whose pronunciation was guessed
 
 
 class CTCSettings(Settings):
@@ -82,14 +92,22 @@ class CTCTask:
     answer = "tokens"
     needs: What = "text"  # of every example
     settings = CTCSettings
+    shape = ("features", "encoder")  # the settings that weights depend on
+    naming = ("text",)  # and those that its answers depend on
+    last_layer = ("classify.weight", "classify.bias")  # one row per answer
     goal: tuple[str, Literal["min", "max"]] = ("wer", "min")
 
     def __init__(
-        self, config: CTCSettings, tokenizer: Tokenizer, unheard: Iterable[str] = ()
+        self,
+        config: CTCSettings,
+        tokenizer: Tokenizer,
+        unheard: Iterable[str] = (),
+        pronounced: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
         self.unheard = frozenset(unheard)  # symbols that no training text has
+        self.pronounced = pronounced or {}  # words whose sounds were guessed
         self.front_end = FrontEnd(config.features)
         self._augmenter = Augmenter(config.augment)
         self._sounds = SoundCache(config.features.sample_rate_hz, config.batches.cache_mb)
@@ -112,6 +130,46 @@ class CTCTask:
             if not any(map(wider.unknown, others)):  # else it is for the doctor to refuse
                 return cls(config, wider, unheard)
         return cls(config, tokenizer)
+
+    @classmethod
+    def adapt(
+        cls,
+        config: CTCSettings,
+        old: Self,
+        train: Sequence[Example],
+        valid: Sequence[Example] = (),
+        *,
+        anew: bool = False,
+    ) -> Self:
+        """The task of a model on other data: the same symbols.
+
+        A phoneme model's lexicon is widened by `text.lexicon`, if that is set, and by the remaining
+        words of these texts, spoken as the words that it knows are.
+
+        Args:
+            anew: learn the symbols from the data instead.
+
+        Raises:
+            ConfigError: `text.lexicon` has phonemes that are none of the model's.
+        """
+        if anew:
+            return cls.learn(config, train, valid)
+        tokenizer = old.tokenizer
+        if not isinstance(tokenizer, PhonemeTokenizer):
+            return cls(config, tokenizer)
+        if config.text.lexicon is not None:
+            tokenizer = tokenizer.widened(
+                PhonemeTokenizer.from_lexicon(config.text.lexicon).lexicon
+            )
+        texts = (normalise(e.text or "", config.text.normaliser) for e in (*train, *valid))
+        words = sorted(set().union(*map(tokenizer.unknown, texts)))
+        guessed = speak_alike(tokenizer.lexicon, words)
+        return cls(config, tokenizer.widened(guessed), pronounced=guessed)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What each row of the last layer stands for."""
+        return self.tokenizer.symbols
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Self:
@@ -153,7 +211,16 @@ class CTCTask:
         """What the command line says of the task, after its encoder."""
         unheard = " ".join(sorted(self.unheard))
         warning = f"; only in validation texts, so they cannot be learned: {unheard}"
-        return f"unit {self.config.text.unit}" + warning * bool(unheard)
+        told = f"unit {self.config.text.unit}" + warning * bool(unheard)
+        if not self.pronounced:
+            return told
+        words = [f"{word} ({' '.join(said)})" for word, said in self.pronounced.items()]
+        return (
+            f"{told}\n{len(words)} words of these texts are not in the model's lexicon;"
+            f" taken to sound like words that have one: {', '.join(words[:SHOWN_WORDS])}"
+            + ", ..." * (len(words) > SHOWN_WORDS)
+            + "; text.lexicon=FILE with lines WORD P1 P2 ... says otherwise"
+        )
 
     def examine(
         self, parts: Mapping[str, Sequence[Example]], progress: Progress | None = None

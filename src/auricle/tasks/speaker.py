@@ -90,6 +90,9 @@ class SpeakerTask:
     answer = "embedding"
     needs: What = "audio"
     settings = SpeakerSettings
+    shape = ("features", "window", "encoder", "pool", "size")  # what weights depend on
+    naming = ()  # no setting decides who speaks
+    last_layer = ("speakers",)  # one row per speaker
     goal: tuple[str, Literal["min", "max"]] = ("eer", "min")
 
     def __init__(
@@ -117,6 +120,25 @@ class SpeakerTask:
                 " the manifest under the key speaker"
             )
         return cls(config, speakers)
+
+    @classmethod
+    def adapt(
+        cls,
+        config: SpeakerSettings,
+        _old: Self,
+        train: Sequence[Example],
+        valid: Sequence[Example] = (),
+        *,
+        anew: bool = False,
+    ) -> Self:
+        """The task of a model on other data: always its own speakers, so `anew` changes nothing."""
+        del anew
+        return cls.learn(config, train, valid)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """What each row of the last layer stands for; none are known of a bundle."""
+        return self.speakers
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Self:

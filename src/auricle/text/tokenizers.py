@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
@@ -201,6 +201,20 @@ class PhonemeTokenizer:
                 raise DataError(f"{path}: {word!r} has no pronunciation: this is a list of words")
             lexicon.setdefault(word, sounds)
         return cls((BLANK, SPACE, *_letters(lexicon.values())), lexicon)
+
+    def widened(self, lexicon: Mapping[str, tuple[str, ...]]) -> Self:
+        """The same phonemes with further words; of one that is known, the new pronunciation counts.
+
+        Raises:
+            ConfigError: the words have other phonemes.
+        """
+        own = frozenset(self.symbols) - {BLANK, SPACE}
+        if foreign := sorted({sound for said in lexicon.values() for sound in said} - own):
+            raise ConfigError(
+                f"phonemes of the lexicon that the model does not have: {', '.join(foreign[:8])}; "
+                f"it has {' '.join(sorted(own))} (`auricle lexicon write --plain` drops stress)"
+            )
+        return replace(self, lexicon={**self.lexicon, **lexicon})
 
     @cached_property
     def _ids(self) -> dict[str, int]:

@@ -1,0 +1,164 @@
+"""Fine-tuning: a training that begins with a trained model instead of random weights.
+
+The model gives its weights and all that makes it what it is: front end, encoder, symbols. How the
+training goes comes from the new data, and is careful with what was learned before: a lower rate,
+some time in which the first layers stay as they are, fewer epochs. The answers may be others, the
+labels of other data say: then each row of the last layer that stands for an answer which both have
+is kept, and the others begin at random.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from auricle.batches import BatchSettings, plan
+from auricle.checkpoint import load_strictly
+from auricle.config import Settings, merge, resolve
+from auricle.data import Example
+from auricle.errors import ConfigError
+
+# The tables of settings that say how a training goes, not what it trains.
+TRAINING = ("augment", "batches", "optimizer", "average", "budget", "evaluation", "loop")
+# Settings of a model that may change without making another one of it.
+FREE = frozenset({"dropout", "noise", "lexicon"})
+
+GENTLER = 5.0  # times lower is the rate than that of a training from nothing
+UPDATES = 1_000  # to aim for, within the limits of the next two
+FEWEST_EPOCHS, MOST_EPOCHS = 3, 40
+UPDATES_PER_EPOCH = 60  # batches become smaller for that, down to
+SMALLEST_BATCH_S = 20.0
+FROZEN_SHARE, WARMUP_SHARE = 0.2, 0.1  # of all updates
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The weights that a training begins with.
+
+    Attributes:
+        name: as its user calls it.
+        weights: by name, in any precision.
+        rows: of the tensors with a row per answer: row of the new model -> row of `weights`.
+    """
+
+    name: str
+    weights: Mapping[str, Tensor]
+    rows: Mapping[str, Mapping[int, int]]
+
+    @classmethod
+    def between(cls, name: str, weights: Mapping[str, Tensor], old: Any, new: Any) -> "Origin":
+        """What the task `new` takes over of the `weights` of the task `old`."""
+        places = {answer: row for row, answer in enumerate(old.answers)}
+        rows = {n: places[answer] for n, answer in enumerate(new.answers) if answer in places}
+        return cls(name, weights, dict.fromkeys(new.last_layer, rows))
+
+    @cached_property
+    def sha256(self) -> str:
+        """Of all weights and their names: equal for equal models, wherever they lie."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.weights.items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    def to_dict(self) -> dict[str, str]:
+        """What checkpoints keep of it."""
+        return {"name": self.name, "sha256": self.sha256}
+
+    def load_into(self, model: nn.Module) -> None:
+        """Replace the random weights of `model`, on the processor.
+
+        Raises:
+            ModelError: they are those of another model.
+        """
+        given = dict(self.weights)
+        for name, rows in self.rows.items():
+            fresh = model.state_dict()[name].clone()
+            if name in given and given[name].shape[1:] == fresh.shape[1:]:
+                fresh[list(rows)] = given[name][list(rows.values())].to(fresh.dtype)
+                given[name] = fresh
+        load_strictly(model, given, self.name)
+
+
+def settings_for(
+    kind: Any,
+    old: Settings,
+    train: Sequence[Example],
+    *,
+    gpu: bool = False,
+    recipe: Path | None = None,
+    words: Iterable[str] = (),
+) -> Any:
+    """The settings of a training of `kind` that begins with a model which was trained with `old`.
+
+    What the model is stays; how it is trained is chosen for this data, then as recipe and words
+    say.
+    """
+    base = old.to_dict() | careful(kind, train, gpu)
+    if "text" in base:  # the model has the pronunciations; the file may be gone
+        base["text"] = {**base["text"], "lexicon": None}
+    return resolve(kind.settings, recipe, words, **base)
+
+
+def careful(kind: Any, train: Sequence[Example], gpu: bool) -> dict[str, Any]:
+    """How to train on so much data without losing what was learned before."""
+    usual, suggested = kind.settings().to_dict(), kind.suggest(train, gpu)
+    tables = {name: merge(usual[name], suggested.get(name, {})) for name in TRAINING}
+    durations_s = [example.duration_s for example in train]
+    least_s = max(sum(durations_s) / UPDATES_PER_EPOCH, SMALLEST_BATCH_S)
+    seconds = round(min(tables["batches"]["seconds"], least_s), 1)
+    batch = {"seconds": seconds, "short_first": False}
+    settings = BatchSettings.parse({**tables["batches"], **batch})
+    per_epoch = len(plan(durations_s, settings, seed=0, epoch=0))
+    epochs = round(min(max(UPDATES / per_epoch, FEWEST_EPOCHS), MOST_EPOCHS))
+    updates = epochs * per_epoch
+    changes = {
+        "batches": batch,
+        "optimizer": {
+            "rate": float(f"{tables['optimizer']['rate'] / GENTLER:.3g}"),
+            "warmup_steps": round(WARMUP_SHARE * updates),
+            "frozen_steps": round(FROZEN_SHARE * updates),
+        },
+        "budget": {"epochs": epochs},
+    }
+    return merge(tables, changes)
+
+
+def check_same_model(name: str, config: Settings, old: Settings, tables: Iterable[str]) -> None:
+    """See that nobody asked for another model than the one to begin with.
+
+    Args:
+        name: of that model.
+        tables: the settings that make it what it is.
+
+    Raises:
+        ConfigError: names each setting that differs.
+    """
+    now, was = config.to_dict(), old.to_dict()
+    changed = [
+        f"{key} = {mine} (the model: {before})"
+        for table in tables
+        for key, mine, before in _differences(table, now[table], was[table])
+    ]
+    if changed:
+        raise ConfigError(
+            f"{name} is another model than was asked for: {'; '.join(changed[:5])}. Leave these "
+            "out to begin with it, or leave out --init to begin from nothing; what concerns "
+            "letters or labels alone may change with --new-answers"
+        )
+
+
+def _differences(key: str, now: Any, was: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Every setting under `key` that changed: its name, what it is and what it was."""
+    if isinstance(now, Mapping) and isinstance(was, Mapping):
+        if now.get("kind") != was.get("kind"):
+            yield f"{key}.kind", now.get("kind"), was.get("kind")
+            return
+        for name in now:
+            yield from _differences(f"{key}.{name}", now[name], was.get(name))
+    elif now != was and key.rpartition(".")[2] not in FREE:
+        yield key, now, was
