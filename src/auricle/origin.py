@@ -4,7 +4,8 @@ The model gives its weights and all that makes it what it is: front end, encoder
 training goes comes from the new data, and is careful with what was learned before: a lower rate,
 some time in which the first layers stay as they are, fewer epochs. The answers may be others, the
 labels of other data say: then each row of the last layer that stands for an answer which both have
-is kept, and the others begin at random.
+is kept, and the others begin at random. Even the task may be another one: an encoder that has heard
+two hundred people speak knows something of any voice. Then the encoder alone is taken.
 """
 
 import hashlib
@@ -17,13 +18,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from auricle.batches import BatchSettings, plan
-from auricle.checkpoint import load_strictly
+from auricle.checkpoint import load_strictly, under_prefix
 from auricle.config import Settings, merge, resolve
 from auricle.data import Example
 from auricle.errors import ConfigError
 
 # The tables of settings that say how a training goes, not what it trains.
 TRAINING = ("augment", "batches", "optimizer", "average", "budget", "evaluation", "loop")
+SHARED = ("features", "encoder")  # the settings of what every task's model has: the ears
+ENCODER = "encoder"  # its name in every model
 # Settings of a model that may change without making another one of it.
 FREE = frozenset({"dropout", "noise", "lexicon"})
 
@@ -43,15 +46,19 @@ class Origin:
         name: as its user calls it.
         weights: by name, in any precision.
         rows: of the tensors with a row per answer: row of the new model -> row of `weights`.
+        part: the module that the weights are of; "": the whole model.
     """
 
     name: str
     weights: Mapping[str, Tensor]
     rows: Mapping[str, Mapping[int, int]]
+    part: str = ""
 
     @classmethod
     def between(cls, name: str, weights: Mapping[str, Tensor], old: Any, new: Any) -> "Origin":
         """What the task `new` takes over of the `weights` of the task `old`."""
+        if type(old) is not type(new):
+            return cls(name, under_prefix(ENCODER, weights), {}, ENCODER)
         places = {answer: row for row, answer in enumerate(old.answers)}
         rows = {n: places[answer] for n, answer in enumerate(new.answers) if answer in places}
         return cls(name, weights, dict.fromkeys(new.last_layer, rows))
@@ -75,7 +82,7 @@ class Origin:
         Raises:
             ModelError: they are those of another model.
         """
-        given = dict(self.weights)
+        given, model = dict(self.weights), model.get_submodule(self.part)
         for name, rows in self.rows.items():
             fresh = model.state_dict()[name].clone()
             if name in given and given[name].shape[1:] == fresh.shape[1:]:
@@ -95,12 +102,16 @@ def settings_for(
 ) -> Any:
     """The settings of a training of `kind` that begins with a model which was trained with `old`.
 
-    What the model is stays; how it is trained is chosen for this data, then as recipe and words
-    say.
+    What the model is stays; of a model for another task, how it hears. How it is trained is chosen
+    for this data, then as recipe and words say.
     """
-    base = old.to_dict() | careful(kind, train, gpu)
-    if "text" in base:  # the model has the pronunciations; the file may be gone
-        base["text"] = {**base["text"], "lexicon": None}
+    was = old.to_dict()
+    if not isinstance(old, kind.settings):
+        picked = merge(kind.settings().to_dict(), kind.suggest(train, gpu))
+        was = picked | {name: was[name] for name in SHARED}
+    elif "text" in was:  # the model has the pronunciations; the file may be gone
+        was["text"] = {**was["text"], "lexicon": None}
+    base = was | careful(kind, train, gpu)
     return resolve(kind.settings, recipe, words, **base)
 
 

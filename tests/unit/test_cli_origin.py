@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 import typer.testing
 
 from auricle.bundle import LEXICON, LM, Bundle, write_bundle
@@ -12,6 +13,8 @@ from auricle.cli import app
 from auricle.cli.origin import KEPT
 from auricle.data import read_data
 from auricle.errors import AuricleError
+from auricle.origin import Origin
+from auricle.tasks import load_weights
 from auricle.vocabulary import read_vocabulary
 from tones import unigrams
 from toys import TINY, corpus
@@ -114,6 +117,33 @@ def test_it_goes_on_without_the_model_but_not_with_another(
         run(*words[:3], folder / "before", "--init", folder / "before.auricle")
 
 
+def test_another_task_begins_with_the_encoder_alone(run: Run, folder: Path, tmp_path: Path) -> None:
+    out, before = tmp_path / "run", folder / "before.auricle"
+    words = command(folder, out, "--task", "clip")
+    told = run(*words, "budget.steps=1").stderr
+    assert f"begins with the encoder of {before}; what answers begins at random" in told
+    (old, given), (new, _) = load_weights(before), load_weights(out)
+    assert new.config.encoder == old.config.encoder
+    assert new.config.features == old.config.features
+    fresh = new.model()
+    random = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
+    Origin.between("before", given, old, new).load_into(fresh)
+    for name, tensor in fresh.state_dict().items():
+        expected = given[name] if name.startswith("encoder.") else random[name]
+        assert torch.equal(tensor, expected.to(tensor.dtype)), name
+    assert "going on from update 1" in run(*words, "budget.steps=2").stderr
+    with pytest.raises(AuricleError, match=r"other weights of .*before\.auricle, not with"):
+        run(*words[:-1], out, "budget.steps=2")
+    run("export", out, tmp_path / "clip.auricle", "precision=fp32")
+    card = Bundle.read(tmp_path / "clip.auricle").card
+    assert (card.answer, card.language) == ("labels", None)
+    assert "> Learned from tones." in card.description
+    with pytest.raises(AuricleError, match=r"encoder\.hidden = 64 \(the model: 32\)"):
+        run(*command(folder, tmp_path / "b", "encoder.hidden=64"), "--task", "clip")
+    with pytest.raises(AuricleError, match=r"run holds a training for --task clip, not ctc"):
+        run(*command(folder, out), "--task", "ctc")
+
+
 def test_what_is_kept_of_a_run_that_began_with_a_bundle_is_handed_on(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:
@@ -133,8 +163,6 @@ def test_contradictions_are_refused_before_anything_is_trained(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    with pytest.raises(AuricleError, match=r"before\.auricle is a model for --task ctc, not clip"):
-        run(*command(folder, out), "--task", "clip")
     with pytest.raises(AuricleError, match=r"encoder\.hidden = 64 \(the model: 32\)"):
         run(*command(folder, out, "encoder.hidden=64"))
     with pytest.raises(AuricleError, match=r"encoder\.kind = conformer \(the model: conv_lstm\)"):

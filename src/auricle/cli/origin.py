@@ -23,14 +23,22 @@ class Beginning:
     """A trained model, or a training that began with one and is to go on."""
 
     name: str
+    kind: Any  # the class of the task to train
     old: Any  # the task: of the model, or of the training that goes on
     weights: Mapping[str, Any] | None  # of the model; None: it is gone, and not needed to go on
     path: Path | None
     state: Mapping[str, Any] | None  # of the training that goes on
 
     @property
-    def kind(self) -> Any:
-        return type(self.old)
+    def ears(self) -> dict[str, Any]:
+        """The settings of front end and encoder, which stay whatever is trained."""
+        from auricle.origin import SHARED
+
+        return {name: self.old.config.to_dict()[name] for name in SHARED}
+
+    @property
+    def same_task(self) -> bool:
+        return self.kind is type(self.old)
 
     def settings(
         self, train: Sequence[Example], recipe: Path | None, words: Sequence[str], anew: bool
@@ -42,7 +50,7 @@ class Beginning:
         """
         import torch
 
-        from auricle.origin import check_same_model, settings_for
+        from auricle.origin import SHARED, check_same_model, settings_for
 
         old: Settings = self.old.config
         if self.state:
@@ -52,7 +60,8 @@ class Beginning:
             self.kind, old, train, gpu=torch.cuda.is_available(), recipe=recipe, words=words
         )
         naming = () if anew else self.kind.naming
-        check_same_model(self.name, config, old, (*self.kind.shape, *naming))
+        tables = (*self.kind.shape, *naming) if self.same_task else SHARED
+        check_same_model(self.name, config, old, tables)
         return config
 
     def task(
@@ -64,13 +73,19 @@ class Beginning:
         if self.state:
             learner = self.kind.from_card({**self.state, "settings": config.to_dict()})
             return learner, Origin(self.name, self.weights, {}) if self.weights else None
-        learner = self.kind.adapt(config, self.old, parts["train"], parts["valid"], anew=anew)
+        train, valid = parts["train"], parts["valid"]
+        if self.same_task:
+            learner = self.kind.adapt(config, self.old, train, valid, anew=anew)
+        else:
+            learner = self.kind.learn(config, train, valid)
         return learner, Origin.between(self.name, self.weights or {}, self.old, learner)
 
     def changes(self, new: Any) -> str:
         """What becomes of the answers of the last layer, in words."""
         if self.state:
             return f"began with {self.state['origin']['name']}"
+        if not self.same_task:
+            return f"begins with the encoder of {self.name}; what answers begins at random"
         old = set(self.old.answers)
         added = [answer for answer in new.answers if answer not in old]
         kept = len(new.answers) - len(added)
@@ -90,9 +105,11 @@ class Beginning:
         if not source.exists():
             return
         bundle = Bundle.read(source)
-        same = set(self.old.answers) == set(learner.answers)
+        same = self.same_task and set(self.old.answers) == set(learner.answers)
         names = [name for name in (LM, LEXICON) if same and name in bundle.card.members]
-        write_bundle(out / KEPT, bundle.card, {name: bundle.member(name) for name in names})
+        # A keyword model may begin with ears for English and hear any language.
+        card = bundle.card if self.same_task else bundle.card.model_copy(update={"language": None})
+        write_bundle(out / KEPT, card, {name: bundle.member(name) for name in names})
 
 
 def beginning(init: str | None, out: Path, task: str | None) -> Beginning | None:
@@ -100,10 +117,11 @@ def beginning(init: str | None, out: Path, task: str | None) -> Beginning | None
 
     Raises:
         ModelError: the model is not there, has no weights, or is damaged.
-        ConfigError: it is of another task.
+        ConfigError: the training that is to go on is of another task.
     """
     from auricle.checkpoint import BEST, check_state, origin_of, read_state
-    from auricle.tasks import load_weights, task_from_card
+    from auricle.origin import Origin
+    from auricle.tasks import load_weights, task_class, task_from_card
 
     last, state = out / "last.safetensors", None
     if last.exists():
@@ -123,9 +141,13 @@ def beginning(init: str | None, out: Path, task: str | None) -> Beginning | None
     found_task, weights = load_weights(path) if path else (None, None)
     old: Any = task_from_card(state) if state else found_task
     name = init or origin["name"]
-    if task and old.name != task:
-        raise ConfigError(f"{name} is a model for --task {old.name}, not {task}")
-    return Beginning(name, old, weights, path, state)
+    if state and task and old.name != task:
+        raise ConfigError(f"{out} holds a training for --task {old.name}, not {task}")
+    kind = task_class(task or old.name)
+    if state and weights and type(found_task) is not kind:
+        taken = Origin.between(name, weights, found_task, old).weights
+        return Beginning(name, kind, old, taken, path, state)
+    return Beginning(name, kind, old, weights, path, state)
 
 
 def _find(init: str, *, going_on: bool) -> Path | None:

@@ -68,13 +68,14 @@ def train(
     - `auricle train my_folder --out run encoder.kind=conformer optimizer.rate=5e-4`
     - `auricle train commands --task clip --out run` (one folder per label, or a key `label`)
     - `auricle train my_folder --init english --out run` (fine-tune the model that is shipped)
+    - `auricle train commands --task clip --init english --out run` (its ears, for other answers)
     - `torchrun --nproc-per-node 4 -m auricle train my_folder --out run`
 
     Train a recognizer on your own recordings. The same command goes on where it was stopped.
 
     With --init it begins with a trained model, carefully: a lower rate, its first layers still at
     the start, fewer epochs. Encoder and letters stay as they are; for other labels it gets a new
-    last layer.
+    last layer. For another --task it takes the encoder alone.
 
     Ctrl-C stops it after the update at hand and saves. All settings: `--show`.
     """
@@ -88,12 +89,13 @@ def train(
         raise ConfigError("--new-answers goes with --init: a training from nothing learns its own")
     kind = begun.kind if begun else task_class(task or "ctc")
     file = _recipe_file(recipe, kind.name) if recipe else None
-    resolve(kind.settings, file, settings or ())  # a misspelt key is told before data is read
+    words = settings or ()  # a misspelt key among them is told before data is read
+    resolve(kind.settings, file, words, **(begun.ears if begun else {}))
     parts = _parts(data, valid, kind.needs, label)
     if begun:
-        config = begun.settings(parts["train"], file, settings or (), new_answers)
+        config = begun.settings(parts["train"], file, words, new_answers)
     else:
-        config = settings_for(kind, parts["train"], file, settings or ())
+        config = settings_for(kind, parts["train"], file, words)
     announce(kind, config, parts["train"], small=not begun)
     if show:
         output.print(to_toml(config.to_dict()), markup=False, end="")
@@ -110,8 +112,7 @@ def train(
         begun.keep(out, learner)
     from auricle.train import fit
 
-    budget = config.to_dict()["budget"]
-    with _stopping() as signals, TrainingDisplay(budget) as display:
+    with _stopping() as signals, TrainingDisplay(config.to_dict()["budget"]) as display:
         outcome = fit(
             learner, parts["train"], parts["valid"], out, display, lambda: bool(signals), origin
         )
