@@ -33,30 +33,36 @@ def _list_recipes(name: str | None) -> str | None:
     return name
 
 
+Parts = dict[str, tuple[Example, ...]]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="A TOML file of settings, or a name: `--recipe list` lists them.",
+        callback=_list_recipes,
+        is_eager=True,
+    ),
+]
+TaskName = Annotated[
+    str | None, typer.Option(help="ctc (text), which is the default, clip (labels), speaker.")
+]
+Init = Annotated[
+    str | None,
+    typer.Option(help="Begin with a trained model: a shipped one, a bundle or a run folder."),
+]
+NewAnswers = Annotated[
+    bool, typer.Option("--new-answers", help="With --init: letters or labels come from this data.")
+]
+
+
 def train(
     data: Annotated[Path, typer.Argument(help="A manifest or a folder of recordings and texts.")],
     out: Annotated[Path, typer.Option(help="The run folder; an unfinished run goes on.")],
     settings: Annotated[list[str] | None, typer.Argument(help="key=value: any setting.")] = None,
     valid: Annotated[Path | None, typer.Option(help="Data to choose the best weights on.")] = None,
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="A TOML file of settings, or a name: `--recipe list` lists them.",
-            callback=_list_recipes,
-            is_eager=True,
-        ),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="ctc (text), which is the default, clip (labels), speaker.")
-    ] = None,
-    init: Annotated[
-        str | None,
-        typer.Option(help="Begin with a trained model: a shipped one, a bundle or a run folder."),
-    ] = None,
-    new_answers: Annotated[
-        bool,
-        typer.Option("--new-answers", help="With --init: letters or labels come from this data."),
-    ] = False,
+    recipe: Recipe = None,
+    task: TaskName = None,
+    init: Init = None,
+    new_answers: NewAnswers = False,
     label: Annotated[str | None, typer.Option(help="Take the labels from this key.")] = None,
     show: Annotated[bool, typer.Option(help="Print the settings and stop.")] = False,
 ) -> None:
@@ -100,22 +106,25 @@ def train(
     if show:
         output.print(to_toml(config.to_dict()), markup=False, end="")
         return
-    learner, origin = (
-        begun.task(config, parts, new_answers)
-        if begun
-        else (kind.learn(config, parts["train"], parts["valid"]), None)
-    )
+    if begun:
+        learner, origin = begun.task(config, parts, new_answers)
+    else:
+        learner, origin = kind.learn(config, parts["train"], parts["valid"]), None
     _say(learner.about())
     _refuse_what_would_fail(parts, learner, out)
     if begun and _leads():
         _say(begun.changes(learner))
         begun.keep(out, learner)
+    _fit(learner, parts, out, origin)
+
+
+def _fit(learner: Any, parts: Parts, out: Path, origin: Any) -> None:
+    """Train until the budget is used or somebody asks to stop, and say how it went."""
     from auricle.train import fit
 
-    with _stopping() as signals, TrainingDisplay(config.to_dict()["budget"]) as display:
-        outcome = fit(
-            learner, parts["train"], parts["valid"], out, display, lambda: bool(signals), origin
-        )
+    budget, examples = learner.config.to_dict()["budget"], (parts["train"], parts["valid"])
+    with _stopping() as signals, TrainingDisplay(budget) as display:
+        outcome = fit(learner, *examples, out, display, lambda: bool(signals), origin)
     if outcome.goes_on:
         _say(f"stopped at update {outcome.steps}, saved; the same command goes on")
         raise typer.Exit(128 + signals[0])
@@ -161,9 +170,7 @@ def _stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _parts(
-    data: Path, valid: Path | None, needs: What, label: str | None
-) -> dict[str, tuple[Example, ...]]:
+def _parts(data: Path, valid: Path | None, needs: What, label: str | None) -> Parts:
     """The training and validation examples; test examples are never looked at."""
     with counting("reading") as progress:
         dataset = read_for(data, needs, label, progress)
@@ -231,7 +238,7 @@ def announce(kind: Any, config: Settings, train: Sequence[Example], *, small: bo
         )
 
 
-def _refuse_what_would_fail(parts: dict[str, tuple[Example, ...]], learner: Any, out: Path) -> None:
+def _refuse_what_would_fail(parts: Parts, learner: Any, out: Path) -> None:
     """Examine the data as the doctor does, once per run: a run that goes on was examined."""
     import json
 
