@@ -181,8 +181,7 @@ class ClipTask:
             "batches": {"seconds": 64 * window_s, "examples": 64},
             "optimizer": {"rate": 3e-3, "warmup_steps": round(min(200, 2 * updates))},
             "average": {"decay": 0.99 if updates < 50 else 0.998},
-            "mixup": 0.0 if several else 0.2,
-            "smoothing": 0.0 if several else 0.05,
+            "smoothing": 0.0 if several else 0.1,
             "budget": {"epochs": round(min(max(3_000 / max(updates, 1), 20), 120))},
         }
 
