@@ -16,11 +16,11 @@ from auricle.align import Posteriors
 from auricle.cli import app
 from auricle.data import Example, write_manifest
 from auricle.drawing import Box, Heat, Text
-from auricle.metrics import score_words
+from auricle.metrics import reliability, score_words
 from auricle.report import Answers, Listened, Other, html_report
 from auricle.report.figures import figure
 from auricle.report.groups import backgrounds_db, keys_of
-from auricle.report.tables import confusion_tables, groups, histogram, marked
+from auricle.report.tables import confusion_tables, groups, histogram, marked, surety
 from auricle.results import Segment, Transcript, Word
 from auricle.text import BLANK, CharTokenizer
 from tones import RATE_HZ, save, sound, write
@@ -271,6 +271,21 @@ def test_every_utterance_has_its_bar() -> None:
     counts = score_words(["a b"] * 5, ["a b", "a c", "c d", "c d e f", ""])
     bars = [s.text for s in histogram(counts).shapes if isinstance(s, Text) and s.size == 10.5]
     assert bars == ["1", *"00001", *"0000", "2", "1"]  # 0, ... 50 %, ... 100 %, more
+
+
+def test_confidence_is_held_against_the_truth(tmp_path: Path) -> None:
+    given = answers(tmp_path, [("a b a b", "a b a c"), ("a", "a"), ("b", "b")])
+    html = html_report(given)
+    # Five of six words are right, and the model was sure of each to 0.9.
+    assert "Of 6 words" in html
+    assert f"is {0.9 - 5 / 6:.3f}" in html
+    bins = reliability([0.9, 0.9, 0.2], [True, False, False])
+    boxes = [s for s in surety(bins).shapes if isinstance(s, Box) and s.colour == "accent"]
+    assert [round(box.height / boxes[1].height, 6) for box in boxes] == [0.0, 1.0]
+    parted = replace(given, hypotheses=["a b a c d", "a", "b"])  # by the normaliser
+    assert "Of 2 words" in html_report(parted)
+    silent = answers(tmp_path, [("a", "")])
+    assert "How sure it is" not in html_report(silent)
 
 
 def test_confusions_and_marks() -> None:

@@ -6,9 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from auricle.data import Example
-from auricle.drawing import clean, data_uri
+from auricle.drawing import Picture, clean, data_uri
 from auricle.errors import DataError
-from auricle.metrics import ErrorCounts, Score, compare, score_transcripts, score_words
+from auricle.metrics import (
+    ErrorCounts,
+    Score,
+    calibration_error,
+    compare,
+    reliability,
+    right_words,
+    score_transcripts,
+    score_words,
+)
 from auricle.report.figures import LEFT, RIGHT, WIDTH, Figure, Listened, figure
 from auricle.report.groups import keys_of
 from auricle.report.page import Section, page
@@ -20,6 +29,7 @@ from auricle.report.tables import (
     histogram,
     marked,
     percent,
+    surety,
 )
 from auricle.results import Transcript
 
@@ -80,19 +90,45 @@ def html_report(
             "What it confuses",
             confusion_tables(answers.references, answers.hypotheses),
         ),
+        Section("surety", "How sure it is", _surety(answers)),
         Section("worst", "The worst utterances", "".join(_worst(answers, score, other, listen))),
     ]
     if other and second:
         sections.insert(
             1, Section("comparison", "Compared", _compared(answers, score, other, second))
         )
-    return page(f"How well {answers.model} hears", facts, sections)
+    return page(f"How well {answers.model} hears", facts, [s for s in sections if s.body])
 
 
 def _chart(score: Score) -> str:
+    return _figure(histogram(score.words))
+
+
+def _figure(picture: Picture) -> str:
     return (
         '<figure><div class="drawn"><div class="chart">'
-        f"{histogram(score.words).svg(styled=False)}</div></div></figure>"
+        f"{picture.svg(styled=False)}</div></div></figure>"
+    )
+
+
+def _surety(answers: Answers) -> str:
+    """How far the confidence of words can be trusted; "" where there are none to ask."""
+    confidences, references, hypotheses = [], [], []
+    rows = zip(answers.transcripts, answers.references, answers.hypotheses, strict=True)
+    for transcript, reference, hypothesis in rows:
+        found = [word.confidence for word in transcript.words]
+        if len(found) == len(hypothesis.split()):  # else the normaliser joined or parted some
+            confidences += found
+            references.append(reference)
+            hypotheses.append(hypothesis)
+    if not confidences:
+        return ""
+    bins = reliability(confidences, right_words(references, hypotheses))
+    return (
+        f'<p class="soft">Of {len(confidences):,} words: how many were right, by how sure the '
+        "model was of them. On the dashed line its confidence is what it says; the expected "
+        f"calibration error, how far they lie apart, is {calibration_error(bins):.3f}. "
+        f"<code>auricle tune</code> calibrates it.</p>{_figure(surety(bins))}"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from auricle.drawing import Axis, Box, Line, Panel, Picture, Text, clean
-from auricle.metrics import Difference, Edit, ErrorCounts, align
+from auricle.metrics import Bin, Difference, Edit, ErrorCounts, align
 
 MOST_ROWS = 40
 MOST_CONFUSIONS = 20
@@ -84,6 +84,36 @@ def histogram(counts: ErrorCounts) -> Picture:
         picture.add(Box(x, panel.y + panel.height - height, width, height, "accent"))
         above = max(panel.y + 10, panel.y + panel.height - height - 4)
         picture.add(Text(x + width / 2, above, str(bar), 10.5, "soft", "middle"))
+    return picture
+
+
+def surety(bins: Sequence[Bin]) -> Picture:
+    """The reliability picture: of the words that the model was so sure of, how many are right.
+
+    On the dashed line confidence is what it says (Niculescu-Mizil and Caruana 2005).
+    """
+    title = "How sure the model was of a word (%)"
+    picture = Picture(720, 250, title, paper=False)
+    ticks = tuple(range(0, 101, 20))
+    panel = Panel(
+        picture,
+        56,
+        14,
+        650,
+        180,
+        Axis(0, 100, title, ticks=ticks),
+        Axis(0, 112, "right (%)", ticks=ticks),
+    )
+    panel.frame()
+    floor = panel.y + panel.height
+    for each in bins:
+        x, end = (float(panel.at_x(100 * edge)) for edge in (each.low + 0.01, each.high - 0.01))
+        top = float(panel.at_y(100 * each.right))
+        picture.add(Box(x, top, end - x, floor - top, "accent"))
+        picture.add(Text((x + end) / 2, top - 4, f"{each.words:,}", 10.5, "soft", "middle"))
+    corners = np.array([0.0, 100.0])
+    diagonal = np.stack([panel.at_x(corners), panel.at_y(corners)], axis=1)
+    picture.add(Line(diagonal, "second", 1.5, dashed=True))
     return picture
 
 
