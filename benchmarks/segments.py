@@ -1,9 +1,9 @@
 """Where somebody speaks: our detector beside WebRTC's and Silero's, on the same noisy mixtures.
 
-    python benchmarks/segments.py speech.jsonl --noises FOLDER --tune valid.jsonl --tune-noises FOLDER
+    python benchmarks/segments.py test.jsonl --noises HELD --tune valid.jsonl --tune-noises OTHERS
 
-Utterances of a manifest are laid out with pauses, in a noise at a ratio drawn from -5 to 30 dB, into
-a temporary folder. Where they speak is known from the clean recordings: by their energy
+Utterances of a manifest are laid out with pauses, in a noise at a ratio drawn from -5 to 30 dB,
+into a temporary folder. Where they speak is known from the clean recordings: by their energy
 (`auricle.activity`), and, as a second judge that shares nothing with how the detector learned, by
 forced alignment of their texts (words widened by 60 ms, gaps under 0.2 s closed). Every detector
 gets the threshold, durations and padding that suit it best on mixtures of `--tune`, by the same

@@ -20,6 +20,7 @@ Float32 = NDArray[np.float32]
 
 FRAME_S = 0.01
 WINDOW_FRAMES = 3  # of FRAME_S, over which energy is summed
+SILENCE_DB = -100.0  # the level of digital silence
 PREEMPHASIS = 0.97  # mains hum and thumps count little, the hiss of an s counts
 
 
@@ -41,7 +42,7 @@ def levels_db(wave: Float32, rate_hz: int) -> Float32:
     power = np.square(np.pad(sharp, (0, -len(sharp) % hop))).reshape(-1, hop).mean(axis=1)
     side = WINDOW_FRAMES // 2
     power = sliding_window_view(np.pad(power, side, "edge"), WINDOW_FRAMES).mean(axis=1)
-    found: Float32 = 10 * np.log10(power + 1e-10)
+    found: Float32 = 10 * np.log10(np.maximum(power, 10 ** (SILENCE_DB / 10)))
     return found
 
 
@@ -57,8 +58,8 @@ def spoken(
         wave: (N,).
     """
     s = settings or ActivitySettings()
-    db = levels_db(wave, rate_hz)
-    heard = db[db > db.min(initial=0.0) + 1e-3] if len(db) else db
+    db = levels_db(wave, rate_hz) if len(wave) else np.zeros(0, np.float32)
+    heard = db[db > SILENCE_DB + 1e-3]
     if not len(heard):
         return []
     quiet, loud = (float(each) for each in np.percentile(heard, (5, 95)))

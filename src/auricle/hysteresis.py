@@ -118,6 +118,7 @@ def chosen_rule(score: Callable[[HysteresisSettings], float]) -> HysteresisSetti
         for key, values in CANDIDATES.items():
             for value in values:
                 trial = rule.model_copy(update={key: value})
-                if trial != rule and trial.offset <= trial.onset and (found := score(trial)) > best:
+                trial = trial.model_copy(update={"offset": min(trial.offset, trial.onset)})
+                if trial != rule and (found := score(trial)) > best:
                     rule, best = trial, found
     return rule

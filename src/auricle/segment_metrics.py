@@ -1,7 +1,7 @@
 """Measures of labels over time: frame by frame, and pooled over all recordings.
 
-F1 = 2 hits / (2 hits + missed + false); missed speech is the share of its frames that was not found,
-false speech the share of all other frames that was called speech.
+F1 = 2 hits / (2 hits + missed + false); missed speech is the share of its frames that was not
+found, false speech the share of all other frames that was called speech.
 
 Axes: N recordings, T frames.
 """

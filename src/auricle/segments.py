@@ -40,11 +40,6 @@ class Segments:
     stretches: tuple[Stretch, ...]
     duration_s: float
 
-    def share(self, label: str = SPEECH) -> float:
-        """How much of the recording has this label, in [0, 1]."""
-        total_s = sum(each.end_s - each.start_s for each in self.stretches if each.label == label)
-        return total_s / self.duration_s if self.duration_s else 0.0
-
     def to_dict(self) -> dict[str, Any]:
         """As JSON types, nothing lost; `from_dict` reads it."""
         return asdict(self)

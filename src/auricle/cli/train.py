@@ -47,7 +47,8 @@ def train(
         ),
     ] = None,
     task: Annotated[
-        str | None, typer.Option(help="ctc (text), which is the default, clip (labels), speaker.")
+        str | None,
+        typer.Option(help="ctc (text), which is the default, clip (labels), speaker, segment."),
     ] = None,
     init: Annotated[
         str | None,

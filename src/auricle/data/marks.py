@@ -8,7 +8,7 @@ beginning of the file, also where an example is a stretch of it.
 import csv
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -114,12 +114,13 @@ _INTERVAL = re.compile(
 )
 
 
-def _textgrid(text: str) -> Iterable[_Row]:
+def _textgrid(text: str) -> Iterator[_Row]:
     """The intervals with a text, of all tiers of a long TextGrid."""
     if "IntervalTier" not in text:
         raise DataError("no tier of intervals in it: save it as a long TextGrid")
-    found: Sequence[tuple[str, str, str]] = _INTERVAL.findall(text)
-    return [(a, b, label.replace('""', '"')) for a, b, label in found if label.strip()]
+    for begin, end, label in _INTERVAL.findall(text):
+        if label.strip():
+            yield begin, end, label.replace('""', '"')
 
 
 READERS: Mapping[str, Callable[[str], Iterable[_Row]]] = {

@@ -4,8 +4,8 @@ An encoder, one linear layer and a sigmoid for each label in every frame (binary
 thresholds and durations that make stretches of that are chosen on the validation set.
 
 Marks come from manifests or files beside the recordings (`auricle.data.marks`). A recording that
-nobody marked is taken to be clean speech: its energy says where (`auricle.activity`), and mixed with
-pauses and noise it teaches to find speech where energy says nothing.
+nobody marked is taken to be clean speech: its energy says where (`auricle.activity`), and mixed
+with pauses and noise it teaches to find speech where energy says nothing.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ class SegmentSettings(Settings):
     energy: ActivitySettings = ActivitySettings()  # what is speech in recordings without marks
     mix: MixSettings = MixSettings()
     augment: AugmentSettings = AugmentSettings(time_masks=0, frequency_masks=0)
-    window: WindowSettings = WindowSettings(window_s=24.0, hop_s=20.0)  # as it is heard; overlaps
+    window: WindowSettings = WindowSettings(window_s=24.0, hop_s=18.0)  # as it is heard; overlaps
     encoder: EncoderSettings = ResidualWaveSettings(
         stem=48, stem_stride=2, channels=(48, 48, 48), stage_stride=1
     )
