@@ -47,8 +47,7 @@ def train(
         ),
     ] = None,
     task: Annotated[
-        str | None,
-        typer.Option(help="ctc (text), which is the default, clip (labels), speaker, segment."),
+        str | None, typer.Option(help="ctc (text; the default), clip (labels), speaker, segment.")
     ] = None,
     init: Annotated[
         str | None,
