@@ -55,7 +55,9 @@ class FrameTagger(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         scores, lengths = self.logits(x, lengths)
-        return nn.functional.logsigmoid(scores), lengths
+        # Written out: logsigmoid is exported as the logarithm of a sigmoid, which ONNX Runtime
+        # approximates, so that small probabilities were wrong by a hundredth.
+        return scores.clamp(max=0) - torch.log(1 + torch.exp(-scores.abs())), lengths
 
 
 def evened(x: Tensor, lengths: Tensor) -> Tensor:
