@@ -286,39 +286,49 @@ def verbose_json(transcript: Transcript) -> dict[str, Any]:
 
 
 def to_textgrid(transcript: Transcript) -> str:
-    """A TextGrid of Praat's, long form: one tier of segments and one of words.
+    """A TextGrid of Praat's: one tier of segments and one of words."""
+    tiers = {
+        "segments": ((each.text, each.start_s, each.end_s) for each in transcript.segments),
+        "words": ((each.text, each.start_s, each.end_s) for each in transcript.words),
+    }
+    return textgrid(tiers, transcript.duration_s)
+
+
+def textgrid(tiers: Mapping[str, Iterable[tuple[str, float, float]]], duration_s: float) -> str:
+    """A TextGrid of Praat's, long form: tiers of text, start and end in seconds.
 
     Intervals cover the whole recording, silence as empty ones. One that begins before the last one
     ended begins with its end, and none is shorter than a millisecond.
     """
-    tiers = {
-        "segments": _gapless((each.text, each.start_s, each.end_s) for each in transcript.segments),
-        "words": _gapless((each.text, each.start_s, each.end_s) for each in transcript.words),
-    }
-    end_s = max([transcript.duration_s, *(tier[-1][2] for tier in tiers.values() if tier)])
+    filled = {name: _gapless(spans) for name, spans in tiers.items()}
+    end_s = max([duration_s, *(tier[-1][2] for tier in filled.values() if tier)])
     lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
-    lines += ["xmin = 0", f"xmax = {end_s:.6f}", "tiers? <exists>", "size = 2", "item []:"]
-    for number, (name, intervals) in enumerate(tiers.items(), 1):
+    lines += ["xmin = 0", f"xmax = {end_s:.6f}", "tiers? <exists>", f"size = {len(filled)}"]
+    lines += ["item []:"]
+    for number, (name, intervals) in enumerate(filled.items(), 1):
         begin_s = intervals[-1][2] if intervals else 0.0
         if end_s > begin_s:
             intervals.append(("", begin_s, end_s))
         lines += [
             f"    item [{number}]:",
             '        class = "IntervalTier"',
-            f'        name = "{name}"',
+            f'        name = "{_quoted(name)}"',
             "        xmin = 0",
             f"        xmax = {end_s:.6f}",
             f"        intervals: size = {len(intervals)}",
         ]
         for at, (text, begin, end) in enumerate(intervals, 1):
-            quoted = text.replace('"', '""')
             lines += [
                 f"        intervals [{at}]:",
                 f"            xmin = {begin:.6f}",
                 f"            xmax = {end:.6f}",
-                f'            text = "{quoted}"',
+                f'            text = "{_quoted(text)}"',
             ]
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    return text.replace('"', '""')
 
 
 def to_ctm(transcript: Transcript, name: str = "recording") -> str:

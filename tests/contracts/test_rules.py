@@ -25,11 +25,14 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 LAYERS = [
     "errors results config files",
-    "audio text labels metrics label_metrics verification spotting drawing",
-    "features augment",
-    "data corpora doctor decode lm pronounce align batches models losses parallel",
     (
-        "bundle vocabulary runtime classifier clips voices stream aligner tune train run"
+        "audio text labels metrics label_metrics verification spotting drawing"
+        " hysteresis segments segment_metrics"
+    ),
+    "features augment activity",
+    "data corpora doctor decode lm pronounce align batches mixtures models losses parallel",
+    (
+        "bundle vocabulary runtime classifier clips segmenter voices stream aligner tune train run"
         " origin checkpoint export plot report explore"
     ),
     "tasks",

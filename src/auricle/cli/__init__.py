@@ -19,6 +19,7 @@ from auricle.cli import (
     lm,
     model,
     plot,
+    segment,
     serve,
     speaker,
     spot,
@@ -60,6 +61,9 @@ app.command("classify", rich_help_panel="Use", short_help="Recordings in, labels
 )
 app.command("spot", rich_help_panel="Use", short_help="Find keywords in long recordings.")(
     spot.spot
+)
+app.command("segment", rich_help_panel="Use", short_help="When somebody speaks in recordings.")(
+    segment.segment
 )
 app.command("info", rich_help_panel="Use", short_help="Say what a model or a recording is.")(
     model.info

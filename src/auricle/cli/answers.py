@@ -13,6 +13,7 @@ from auricle.data import Example
 from auricle.data import Progress as Counting
 from auricle.errors import AuricleError, ConfigError
 from auricle.runtime import Recognizer, Source
+from auricle.segmenter import Segmenter
 from auricle.voices import Verifier
 
 Pairs = list[tuple[Example, Any]]
@@ -71,11 +72,14 @@ def recognise(
 ) -> Pairs:
     """Every example through the runtime; the first that cannot be read stops it."""
     pairs: Pairs = []
-    runner: Classifier | Recognizer | Verifier
+    runner: Classifier | Recognizer | Segmenter | Verifier
     stream: Iterable[tuple[Source, Any]]
     if bundle.card.answer == "labels":
         runner = Classifier.load(bundle)
         stream = runner.classify_many(sources_of(examples, runner.engine.rate_hz))
+    elif bundle.card.answer == "segments":
+        runner = Segmenter.load(bundle)
+        stream = runner.activities(sources_of(examples, runner.engine.rate_hz))
     elif bundle.card.answer == "embedding":
         runner = Verifier.load(bundle)
         stream = runner.embed_many(sources_of(examples, runner.engine.rate_hz))

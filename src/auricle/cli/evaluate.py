@@ -12,6 +12,7 @@ from auricle.cli.answers import Model, Pairs, answer
 from auricle.cli.decoding import Decoding, with_decoding
 from auricle.cli.display import counting, output, table
 from auricle.cli.evaluate_labels import chosen_examples, evaluate_labels, value_of
+from auricle.cli.evaluate_segments import evaluate_segments
 from auricle.cli.evaluate_voices import evaluate_voices
 from auricle.cli.extras import need_training
 from auricle.cli.report import read_other, write_report
@@ -57,8 +58,8 @@ def evaluate(
 
     Score a model on recordings whose transcripts or labels are known. Transcripts: word and
     character error rates over the whole corpus. Labels: accuracy, balanced accuracy, macro F1, for
-    tags mean average precision, each label by itself and what is taken for what. With 95 %
-    bootstrap intervals over recordings.
+    tags mean average precision, each label by itself and what is taken for what. Labels over time:
+    F1, missed and false, by frames. With 95 % bootstrap intervals over recordings.
     """
     for path in filter(None, (answers, report)):
         check_folder_of(path)
@@ -67,6 +68,9 @@ def evaluate(
     about = Model.read(find_model(model))
     if about.answer == "embedding":
         evaluate_voices(about, chosen_examples(about, data, "audio", split), style)
+        return
+    if about.answer == "segments":
+        evaluate_segments(about, chosen_examples(about, data, "audio", split), style)
         return
     if about.answer == "labels":
         labelled = chosen_examples(about, data, "label", split, label)

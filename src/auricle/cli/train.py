@@ -43,7 +43,7 @@ Recipe = Annotated[
     ),
 ]
 TaskName = Annotated[
-    str | None, typer.Option(help="ctc (text), which is the default, clip (labels), speaker.")
+    str | None, typer.Option(help="ctc (text; the default), clip (labels), speaker, segment.")
 ]
 Init = Annotated[
     str | None,

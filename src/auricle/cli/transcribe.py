@@ -56,7 +56,7 @@ def transcribe(
     `--output` keeps the sub-folders of a folder that is transcribed.
     """
     places = found_recordings(files)
-    targets = _targets(places, output_dir, style)
+    targets = targets_of(places, output_dir, style)
     paths = [p for p in places if not (skip_done and p in targets and targets[p].exists())]
     if output_dir is None and len(paths) > 1 and style not in ("txt", "json", "ctm"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
@@ -138,7 +138,12 @@ def _before_magic(pattern: Path) -> Path:
     return Path(*folders)
 
 
-def _targets(places: Mapping[Path, Path], folder: Path | None, style: str) -> dict[Path, Path]:
+def targets_of(places: Mapping[Path, Path], folder: Path | None, style: str) -> dict[Path, Path]:
+    """The file of each recording below `folder`, with its place there; none without a folder.
+
+    Raises:
+        ConfigError: two recordings would be written to one file.
+    """
     if folder is None:
         return {}
     targets: dict[Path, Path] = {}

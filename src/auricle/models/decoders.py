@@ -30,6 +30,36 @@ class FrameClassifier(nn.Module):
         return self.classify(self.dropout(states)).float().log_softmax(-1), lengths
 
 
+class FrameTagger(nn.Module):
+    """An encoder and one linear layer: how likely each label is in every output frame, by itself.
+
+    (B, T, F) float, (B,) int64 -> (B, T2, V) float32 log-probabilities, (B,) int64.
+
+    Args:
+        level: of ordinary features, and `spread`: their deviation. Fixed numbers, not statistics
+            of the recording: a frame must not change with what comes a minute later.
+    """
+
+    def __init__(
+        self, encoder: Encoder, labels: int, *, level: float, spread: float, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.encoder, self.level, self.spread = encoder, level, spread
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(encoder.dim, labels)
+
+    def logits(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T2, V) float32 scores before they are made probabilities, and their lengths."""
+        states, lengths = self.encoder((x - self.level) / self.spread, lengths)
+        return self.classify(self.dropout(states)).float(), lengths
+
+    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        scores, lengths = self.logits(x, lengths)
+        # Written out: logsigmoid is exported as the logarithm of a sigmoid, which ONNX Runtime
+        # approximates, so that small probabilities were wrong by a hundredth.
+        return scores.clamp(max=0) - torch.log(1 + torch.exp(-scores.abs())), lengths
+
+
 def evened(x: Tensor, lengths: Tensor) -> Tensor:
     """(B, T, F) with mean 0 and variance 1 over all features and valid frames of each clip.
 

@@ -25,6 +25,7 @@ TASKS = {
     "ctc": "CTCTask",  # tokens: a transcript, one letter or piece per frame
     "clip": "ClipTask",  # labels for a clip: a keyword, a sound, tags
     "speaker": "SpeakerTask",  # an embedding: whose voice it is
+    "segment": "SegmentTask",  # labels over time: where somebody speaks
 }
 
 
