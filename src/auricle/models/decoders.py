@@ -12,6 +12,15 @@ from auricle.models.encoders import Encoder
 from auricle.models.layers import valid_mask
 
 
+def log_sigmoid(scores: Tensor) -> Tensor:
+    """The logarithm of each probability by itself, written out.
+
+    torch's own is exported as the logarithm of a sigmoid, which ONNX Runtime approximates, so that
+    small probabilities were wrong by a hundredth.
+    """
+    return scores.clamp(max=0) - torch.log(1 + torch.exp(-scores.abs()))
+
+
 class FrameClassifier(nn.Module):
     """An encoder and one linear layer: log-probabilities over `symbols` for every output frame.
 
@@ -55,9 +64,7 @@ class FrameTagger(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         scores, lengths = self.logits(x, lengths)
-        # Written out: logsigmoid is exported as the logarithm of a sigmoid, which ONNX Runtime
-        # approximates, so that small probabilities were wrong by a hundredth.
-        return scores.clamp(max=0) - torch.log(1 + torch.exp(-scores.abs())), lengths
+        return log_sigmoid(scores), lengths
 
 
 def evened(x: Tensor, lengths: Tensor) -> Tensor:
@@ -168,7 +175,7 @@ class ClipClassifier(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.logits(x, lengths)
-        rows = nn.functional.logsigmoid(logits) if self.several else logits.log_softmax(-1)
+        rows = log_sigmoid(logits) if self.several else logits.log_softmax(-1)
         return rows[:, None], torch.ones_like(lengths)
 
 
