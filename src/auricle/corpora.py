@@ -467,6 +467,25 @@ def verify(path: Path, checksum: str | None) -> None:
         )
 
 
+def _extract(tar: tarfile.TarFile, folder: Path) -> None:
+    """Files and folders of an archive, below `folder` alone; what links to a file becomes a copy.
+
+    `extractall(filter="data")` would do, but Python 3.11 has it only since 3.11.4, and systems that
+    are in use come with an older one.
+    """
+    for member in tar:
+        parts = PurePosixPath(member.name).parts
+        if ".." in parts or member.name.startswith("/") or set(member.name) & set("\\:"):
+            raise tarfile.TarError(f"it would write outside of its folder: {member.name}")
+        target = folder.joinpath(*parts)
+        if member.isdir():
+            target.mkdir(parents=True, exist_ok=True)
+        elif (content := tar.extractfile(member)) is not None:  # neither device nor pipe
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with content, target.open("wb") as file:
+                shutil.copyfileobj(content, file)
+
+
 def unpack(archive: Path, folder: Path, wanted: str, *, flat: bool = False) -> None:
     """Unpack the folder `wanted` of a tar archive into `folder`; whole or not at all.
 
@@ -479,8 +498,8 @@ def unpack(archive: Path, folder: Path, wanted: str, *, flat: bool = False) -> N
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpacking-") as temporary:
         try:
             with tarfile.open(archive) as tar:
-                tar.extractall(Path(temporary, wanted if flat else ""), filter="data")
-        except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+                _extract(tar, Path(temporary, wanted if flat else ""))
+        except (tarfile.TarError, EOFError, zlib.error, OSError, KeyError) as error:
             raise DataError(
                 f"{archive}: cannot be unpacked ({error}); if it is damaged, delete it"
             ) from None

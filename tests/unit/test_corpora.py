@@ -174,6 +174,9 @@ def sound(samples: int = 800, suffix: str = "WAV") -> bytes:
             "cannot be unpacked",
         ),
         (lambda path: archive(path, {"a/b": b"", "../evil": b""}), "cannot be unpacked"),
+        (lambda path: archive(path, {"a/b": b"", "/tmp/evil": b""}), "outside of its folder"),
+        (lambda path: archive(path, {"a/b": b"", "C:evil": b""}), "outside of its folder"),
+        (lambda path: archive(path, {"a/b": b"", "a\\..\\..\\evil": b""}), "outside of its folder"),
         (lambda path: archive(path, {"c/b": b""}), "holds no a"),
     ],
 )
@@ -186,6 +189,27 @@ def test_bad_archives_leave_nothing(
     with pytest.raises(DataError, match=what):
         unpack(path, tmp_path / "in", "a")
     assert [entry.name for entry in tmp_path.rglob("*")] == ["in", "x.tar.gz"]
+
+
+def test_links_become_copies_and_lead_nowhere_else(tmp_path: Path) -> None:
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as tar:
+        member = tarfile.TarInfo("a/one.txt")
+        member.size = 4
+        tar.addfile(member, io.BytesIO(b"text"))
+        link = tarfile.TarInfo("a/two.txt")
+        link.type, link.linkname = tarfile.SYMTYPE, "one.txt"
+        tar.addfile(link)
+    unpack(path, tmp_path, "a")
+    assert not (tmp_path / "a" / "two.txt").is_symlink()
+    assert (tmp_path / "a" / "two.txt").read_bytes() == b"text"
+    (tmp_path / "secret").write_text("secret")
+    with tarfile.open(path, "w") as tar:
+        link = tarfile.TarInfo("b/out.txt")
+        link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path / "secret")
+        tar.addfile(link)
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        unpack(path, tmp_path, "b")
 
 
 # --- corpora -------------------------------------------------------------------------------------
