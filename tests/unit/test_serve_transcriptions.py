@@ -92,11 +92,11 @@ def test_stream_gives_deltas_that_make_the_text(client: OpenAI, expected: Transc
 
 def test_a_prompts_terms_are_hotwords_and_its_prose_is_not(client: OpenAI) -> None:
     recognizer = auricle.load("english", threads=1)
-    hot = recognizer.transcribe(CLIP, hotwords=["with", "jargon", "water"])
+    hot = recognizer.transcribe(CLIP, hotwords=["went", "down", "dogs"])
     assert hot.text != recognizer.transcribe(CLIP).text
-    assert ask(client, prompt="with, jargon\nwater").text == hot.text
-    assert ask(client, keywords=["with", "jargon", "water"]).text == hot.text
-    (*_, done) = ask(client, prompt="with, jargon, water", stream=True)
+    assert ask(client, prompt="went, down\ndogs").text == hot.text
+    assert ask(client, keywords=["went", "down", "dogs"]).text == hot.text
+    (*_, done) = ask(client, prompt="went, down, dogs", stream=True)
     assert done.text == hot.text
     prose = "The men went down to the water with their jars"
     assert ask(client, prompt=prose).text == recognizer.transcribe(CLIP).text
