@@ -1,4 +1,4 @@
-"""One or many processes: what `torchrun` starts, seen through four small operations.
+"""One or many processes: what `torchrun` starts, seen through a few small operations.
 
 Gradients are averaged explicitly, not by DistributedDataParallel: its hooks do not fire for
 `torch.autograd.grad`, which the loop uses so that one network's update never touches another's.
@@ -6,11 +6,14 @@ Gradients are averaged explicitly, not by DistributedDataParallel: its hooks do 
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+B = TypeVar("B", bound=Any)  # a dataclass
 
 
 @dataclass(frozen=True)
@@ -60,3 +63,10 @@ def local_device(wanted: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
+
+
+def moved(batch: B, device: torch.device) -> B:
+    """A batch (any dataclass) whose tensors are on `device`; the rest of it stays the same."""
+    values = {field.name: getattr(batch, field.name) for field in fields(batch)}
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    return replace(batch, **{n: t.to(device, non_blocking=True) for n, t in tensors.items()})

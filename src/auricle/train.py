@@ -26,7 +26,7 @@ from auricle.data import Example
 from auricle.errors import ConfigError, ModelError
 from auricle.models.encoders import first_parameters
 from auricle.origin import Origin
-from auricle.parallel import World, local_device
+from auricle.parallel import World, local_device, moved
 from auricle.run import Averager, Counters, LossScale, RunFolder, TrainingState
 
 MOST_SKIPPED = 20  # updates in a row without a finite gradient before the training gives up
@@ -116,6 +116,7 @@ class Task(Protocol):
     def config(self) -> Config: ...
     def card(self) -> dict[str, Any]: ...  # all that rebuilds the task: name, settings, tokenizer
     def model(self) -> nn.Module: ...
+    def prepare(self, train: Sequence[Example]) -> None: ...  # before the first update
     def groups(self, model: nn.Module) -> dict[str, nn.Module]: ...  # what each optimizer moves
     def seconds(self, example: Example, draw: Draw) -> float: ...  # how long `draw` makes it
     def batch(self, examples: Sequence[Example], draw: Draw | None = None) -> Any: ...
@@ -211,6 +212,7 @@ class _Training:
         self.world = World.join(self.device)
         self.autocast, scaled = _precision(loop.precision, self.device)
         torch.manual_seed(loop.seed)
+        task.prepare(train)
         model = task.model()
         self.folder = RunFolder(out, loop.tensorboard, writes=self.world.leads)
         if origin and not self.folder.last.exists():
@@ -337,7 +339,7 @@ class _Training:
         for parameter in self.first:
             parameter.requires_grad_(step >= self.config.optimizer.frozen_steps)
         groups = dict(self._groups())
-        generators = [self.task.updates(self.model, batch.to(self.device)) for batch in micro]
+        generators = [self.task.updates(self.model, moved(batch, self.device)) for batch in micro]
         record: dict[str, Any] = {"rate": rate}
         norms: list[float] = []
         while True:
@@ -508,7 +510,7 @@ def predictions(
     with torch.inference_mode():
         stream = batching.load(order, examples, task.batch, settings)
         for indices, batch in zip(order, stream, strict=True):
-            answers = task.predict(model, batch.to(device))
+            answers = task.predict(model, moved(batch, device))
             results.update(zip(indices, answers, strict=True))
             if progress:
                 progress(len(results), len(examples))

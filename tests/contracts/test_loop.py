@@ -65,9 +65,6 @@ class ToyBatch:
     x: Tensor  # (B, 3)
     seconds: float
 
-    def to(self, _device: torch.device) -> "ToyBatch":
-        return self
-
 
 class Pair(nn.Module):
     def __init__(self) -> None:
@@ -90,6 +87,9 @@ class TwoNetworks:
 
     def model(self) -> nn.Module:
         return Pair()
+
+    def prepare(self, train: Any) -> None:
+        pass
 
     def groups(self, model: Any) -> dict[str, nn.Module]:
         return {"judge": model.judge, "maker": model.maker}

@@ -78,14 +78,6 @@ class Batch:
     spans: tuple[tuple[tuple[float, float], ...], ...]  # of each clip: its windows, in seconds
     seconds: float  # of sound, padding excluded
 
-    def to(self, device: torch.device) -> "Batch":
-        return replace(
-            self,
-            features=self.features.to(device, non_blocking=True),
-            lengths=self.lengths.to(device),
-            targets=self.targets.to(device),
-        )
-
 
 class ClipTask:
     """Clips in, labels out. See `auricle.train.Task` for what each method owes the loop."""
@@ -225,6 +217,9 @@ class ClipTask:
             several=self.labels.several,
             dropout=self.config.dropout,
         )
+
+    def prepare(self, train: Sequence[Example]) -> None:
+        """Nothing: the loss needs no more than batches."""
 
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}

@@ -5,7 +5,7 @@ recurrent neural networks"; `docs/ctc.md` explains it by a worked example.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,7 +22,7 @@ from auricle.decode import assemble, ctc_greedy, spell
 from auricle.doctor import Report, examine
 from auricle.errors import DataError
 from auricle.features import FeatureSettings, FrontEnd
-from auricle.losses import ctc_nll
+from auricle.losses import Trigrams, ctc_crf_nll, ctc_nll
 from auricle.metrics import score_characters, score_words
 from auricle.models.decoders import FrameClassifier
 from auricle.models.encoders import ConvLSTMSettings, EncoderSettings, build_encoder
@@ -56,6 +56,8 @@ class CTCSettings(Settings):
     text: TextSettings = TextSettings()
     encoder: EncoderSettings = ConvLSTMSettings()
     dropout: float = Field(0.1, ge=0, lt=1)  # before the last layer
+    criterion: Literal["ctc", "ctc_crf"] = "ctc"  # the second against all that could be said
+    ctc_share: float = Field(0.1, ge=0, le=10)  # of CTC added to CTC-CRF
     batches: BatchSettings = BatchSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     average: AverageSettings = AverageSettings()
@@ -74,15 +76,6 @@ class Batch:
     targets: Tensor  # (B, U) int64
     target_lengths: Tensor  # (B,) int64
     seconds: float  # of sound, padding excluded
-
-    def to(self, device: torch.device) -> "Batch":
-        return replace(
-            self,
-            features=self.features.to(device, non_blocking=True),
-            lengths=self.lengths.to(device),
-            targets=self.targets.to(device),
-            target_lengths=self.target_lengths.to(device),
-        )
 
 
 class CTCTask:
@@ -112,6 +105,7 @@ class CTCTask:
         self._augmenter = Augmenter(config.augment)
         self._sounds = SoundCache(config.features.sample_rate_hz, config.batches.cache_mb)
         self.stride = build_encoder(self.front_end.dim, config.encoder).stride
+        self._trigrams: Trigrams | None = None  # of the training texts, for CTC-CRF
 
     @classmethod
     def learn(
@@ -239,6 +233,12 @@ class CTCTask:
         encoder = build_encoder(self.front_end.dim, self.config.encoder)
         return FrameClassifier(encoder, len(self.tokenizer.symbols), self.config.dropout)
 
+    def prepare(self, train: Sequence[Example]) -> None:
+        """Count which symbols follow which, for a criterion that has to know."""
+        if self.config.criterion == "ctc_crf":
+            targets = (self.target(example).tolist() for example in train)
+            self._trigrams = Trigrams.learn(targets, len(self.tokenizer.symbols))
+
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}
 
@@ -273,7 +273,11 @@ class CTCTask:
 
     def updates(self, model: nn.Module, batch: Batch) -> Iterator[Update]:
         log_probs, lengths = model(batch.features, batch.lengths)
-        nll = ctc_nll(log_probs, lengths, batch.targets, batch.target_lengths)
+        told = batch.targets, batch.target_lengths
+        nll = ctc_nll(log_probs, lengths, *told)
+        if self._trigrams is not None:
+            crf = ctc_crf_nll(log_probs, lengths, *told, self._trigrams.to(log_probs.device))
+            nll = crf + self.config.ctc_share * nll
         # Per symbol over the batch: long and short utterances weigh by what there is to learn.
         loss = nll.sum() / batch.target_lengths.sum().clamp(min=1)
         yield "model", loss, {"loss": float(loss.detach())}

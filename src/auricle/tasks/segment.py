@@ -86,14 +86,6 @@ class Batch:
     ends_s: tuple[float, ...]
     seconds: float  # of sound, padding excluded
 
-    def to(self, device: torch.device) -> "Batch":
-        return replace(
-            self,
-            features=self.features.to(device, non_blocking=True),
-            lengths=self.lengths.to(device),
-            targets=self.targets.to(device),
-        )
-
 
 class SegmentTask:
     """Recordings in, labels over time out. See `auricle.train.Task`."""
@@ -214,6 +206,9 @@ class SegmentTask:
             spread=c.spread,
             dropout=c.dropout,
         )
+
+    def prepare(self, train: Sequence[Example]) -> None:
+        """Nothing: the loss needs no more than batches."""
 
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}

@@ -74,14 +74,6 @@ class Batch:
     ends_s: tuple[float, ...]
     seconds: float
 
-    def to(self, device: torch.device) -> "Batch":
-        return replace(
-            self,
-            features=self.features.to(device, non_blocking=True),
-            lengths=self.lengths.to(device),
-            who=self.who.to(device),
-        )
-
 
 class SpeakerTask:
     """Recordings in, voices out. See `auricle.train.Task` for what each method owes the loop."""
@@ -205,6 +197,9 @@ class SpeakerTask:
             speakers=len(self.speakers),
             dropout=self.config.dropout,
         )
+
+    def prepare(self, train: Sequence[Example]) -> None:
+        """Nothing: the loss needs no more than batches."""
 
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}

@@ -1,4 +1,4 @@
-"""Training criteria (torch). `docs/ctc.md` explains CTC by a worked example."""
+"""The CTC criterion (torch). `docs/ctc.md` explains it by a worked example."""
 
 import torch
 from torch import Tensor

@@ -1,0 +1,190 @@
+"""The CTC-CRF criterion (torch): the probability of a text against that of every other text.
+
+CTC makes the right text likely frame by frame as if labels knew nothing of each other, so that the
+network spends its hours of speech on learning which phoneme follows which. Here a trigram of
+labels, counted before, says so: it weighs the right text and, in the denominator, all that could be
+said instead, and the network has to learn only what sounds tell.
+
+    nll(target) = ctc_nll(target) - log P(target) + log sum over all u of exp(-ctc_nll(u)) P(u)
+
+All paths of CTC through all trigrams are summed exactly: (labels + 1)^2 histories, each with and
+without a blank behind it, and a small matrix product for every frame.
+
+Xiang & Ou 2019, "CRF-based single-stage acoustic modeling with CTC topology", ICASSP, eq. 2 to 4;
+the sum is that of lattice-free MMI (Povey et al. 2016) over the paths of CTC.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from auricle import lm
+from auricle.lm.model import END_ID
+from auricle.losses.ctc import ctc_nll
+
+
+@dataclass(frozen=True)
+class Trigrams:
+    """P(label | two labels before it), for N labels (the symbols without the blank).
+
+    A history is (the label before the last, the last one), each 0 to N - 1, or N before there was
+    one. Histories that cannot be, a label before none, have zeros.
+    """
+
+    follow: Tensor  # (N + 1, N + 1, N) float32, in [0, 1]
+    end: Tensor  # (N + 1, N + 1) float32: that nothing follows
+
+    @classmethod
+    def learn(cls, targets: Iterable[Sequence[int]], symbols: int) -> "Trigrams":
+        """Count the targets of a training set (symbols 1 to `symbols` - 1), smoothed by Kneser-Ney.
+
+        Raises:
+            DataError: all targets are empty.
+        """
+        sentences = (" ".join(map(str, target)) for target in targets)
+        model = lm.build((s for s in sentences if s), order=3)
+        labels = model.word_ids([str(symbol) for symbol in range(1, symbols)])
+        N = len(labels)
+        states = np.full((N + 1, N + 1), model.empty)
+        states[N, N] = model.start
+        states[N, :N] = model.advance(np.full(N, model.start), labels)[1]
+        first = model.advance(np.full(N, model.empty), labels)[1]
+        states[:N, :N] = model.advance(first.repeat(N), np.tile(labels, N))[1].reshape(N, N)
+        follow, end = np.zeros((N + 1, N + 1, N)), np.zeros((N + 1, N + 1))
+        for last in range(N + 1):
+            for number, label in enumerate(labels):
+                asked = np.full(N + 1, label)
+                follow[:, last, number] = np.exp(model.advance(states[:, last], asked)[0])
+            asked = np.full(N + 1, END_ID)
+            end[:, last] = np.exp(model.advance(states[:, last], asked)[0])
+        follow[:N, N] = end[:N, N] = 0.0
+        return cls(torch.from_numpy(follow).float(), torch.from_numpy(end).float())
+
+    def nll(self, targets: Tensor, target_lengths: Tensor) -> Tensor:
+        """-log P of each target, its end included: (B, U), (B,) -> (B,)."""
+        N = self.follow.shape[2]
+        none = targets.new_full((len(targets), 2), N)
+        padded = torch.cat([none, targets - 1], 1).clamp(0, N)
+        before, last, label = padded[:, :-2], padded[:, 1:-1], padded[:, 2:]
+        inside = torch.arange(label.shape[1], device=targets.device) < target_lengths[:, None]
+        logs = self.follow.log()[before, last, label.clamp(max=N - 1)]
+        ends = target_lengths[:, None]
+        final = padded.gather(1, ends), padded.gather(1, ends + 1)
+        return -torch.where(inside, logs, 0.0).sum(1) - self.end.log()[final][:, 0]
+
+    def to(self, device: torch.device) -> "Trigrams":
+        return Trigrams(self.follow.to(device), self.end.to(device))
+
+
+def ctc_crf_nll(
+    log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor, trigrams: Trigrams
+) -> Tensor:
+    """-log p(target | input) of each utterance among all targets that could be -> (B,), above 0.
+
+    Args:
+        log_probs: (B, T, V), the blank at index 0, V = labels + 1.
+        lengths: (B,) frames of each utterance.
+        targets: (B, U) symbol indices, padding beyond `target_lengths` ignored.
+        trigrams: what is known of the labels beforehand, on the device of `log_probs`.
+
+    Raises:
+        DataError: as `ctc_nll`.
+    """
+    right = ctc_nll(log_probs, lengths, targets, target_lengths)
+    return right + trigrams.nll(targets, target_lengths) + all_paths(log_probs, lengths, trigrams)
+
+
+def all_paths(log_probs: Tensor, lengths: Tensor, trigrams: Trigrams) -> Tensor:
+    """The logarithm of that sum, (B,), at most 0: (B, T, V), (B,) and what is known of labels."""
+    total: Tensor = _AllPaths.apply(  # type: ignore[no-untyped-call]
+        log_probs, lengths, trigrams.follow, trigrams.end
+    )
+    return total
+
+
+class _AllPaths(torch.autograd.Function):
+    """Forward and backward over frames, in probabilities that are scaled anew at each of them.
+
+    The gradient by log_probs[t, v] is the share of all paths that are in v at t.
+
+    `said[q, p]` are the paths after ... q p whose last frame is p, `paused` those whose last frame
+    is a blank. A label may follow itself only after a blank; otherwise its frame is a longer p.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, log_probs: Tensor, lengths: Tensor, follow: Tensor, end: Tensor
+    ) -> Tensor:
+        B, T, V = log_probs.shape
+        probs, step = log_probs.exp(), _Step(follow)
+        said = probs.new_zeros(T + 1, B, V, V)  # (q, p), each with a place for "none"
+        paused = probs.new_zeros(T + 1, B, V, V)
+        paused[0, :, -1, -1] = 1.0
+        scale = probs.new_zeros(B)
+        for t in range(T):
+            now, blank = step.forward(said[t], paused[t], probs[:, t])
+            size = now.sum((1, 2)) + blank.sum((1, 2))
+            heard = t < lengths
+            size = torch.where(heard, size, torch.ones_like(size))
+            scale = scale + size.log()
+            place = heard[:, None, None]
+            said[t + 1] = torch.where(place, now / size[:, None, None], said[t])
+            paused[t + 1] = torch.where(place, blank / size[:, None, None], paused[t])
+        final = ((said[T] + paused[T]) * end).sum((1, 2))
+        ctx.save_for_backward(probs, lengths, follow, end, said, paused)
+        return scale + final.log()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        probs, lengths, follow, end, said, paused = ctx.saved_tensors
+        B, T, V = probs.shape
+        step = _Step(follow)
+        after_said = after_paused = end.expand(B, V, V)
+        shares = torch.zeros_like(probs)
+        for t in range(T - 1, -1, -1):
+            heard = (t < lengths)[:, None]
+            labels = (said[t + 1] * after_said).sum(1)[:, :-1]
+            blank = (paused[t + 1] * after_paused).sum((1, 2))
+            here = torch.cat([blank[:, None], labels], 1)
+            shares[:, t] = torch.where(heard, here / here.sum(1, keepdim=True), 0.0)
+            before_said, before_paused = step.backward(after_said, after_paused, probs[:, t])
+            size = before_paused.amax((1, 2), keepdim=True)  # any scale does: shares are relative
+            place = heard[:, :, None]
+            after_said = torch.where(place, before_said / size, after_said)
+            after_paused = torch.where(place, before_paused / size, after_paused)
+        return shares * gradient[:, None, None], None, None, None
+
+
+class _Step:
+    """One frame of all paths, forth and back."""
+
+    def __init__(self, follow: Tensor) -> None:
+        labels = torch.arange(follow.shape[2])
+        self.follow = follow.transpose(0, 1).contiguous()  # (p, q, r): a matrix for each p
+        self.back = self.follow.transpose(1, 2).contiguous()  # (p, r, q)
+        self.twice = follow[:, labels, labels]  # (q, p): p again after q p
+
+    def forward(self, said: Tensor, paused: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, V, V) twice, (B, V) -> the same after one more frame."""
+        label = probs[:, None, 1:]
+        total = said + paused
+        new = torch.bmm(total.permute(2, 0, 1), self.follow).transpose(0, 1)  # (B, p, r)
+        unparted = (said[:, :, :-1] * self.twice).sum(1)  # p right after p: no new label
+        new.diagonal(dim1=1, dim2=2).sub_(unparted)
+        now = torch.zeros_like(said)
+        now[:, :, :-1] = (new + said[:, :, :-1]) * label
+        return now, total * probs[:, :1, None]
+
+    def backward(self, said: Tensor, paused: Tensor, probs: Tensor) -> tuple[Tensor, Tensor]:
+        """What follows paths after the frame, (B, V, V) twice -> what follows those before it."""
+        coming = said[:, :, :-1] * probs[:, None, 1:]  # (B, q, p): p is heard in this frame
+        new = torch.bmm(coming.transpose(0, 1), self.back).permute(1, 2, 0)  # (B, q, p)
+        paused = paused * probs[:, :1, None] + new
+        unparted = coming.diagonal(dim1=1, dim2=2)[:, None, :] * self.twice
+        said = paused.clone()
+        said[:, :, :-1] += coming - unparted
+        return said, paused
