@@ -202,7 +202,7 @@ def flashlight(task: Task, beam: int) -> Decode:
         beam_size=beam,
         beam_size_token=len(symbols),
         beam_threshold=SCORE_PRUNE,
-        lm_weight=task.alpha,
+        lm_weight=task.alpha * math.log(10),  # its kenlm counts in logarithms to the base of ten
         word_score=task.beta,
         unk_score=-math.inf,
         sil_score=0.0,
