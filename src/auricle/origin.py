@@ -27,6 +27,7 @@ from auricle.errors import ConfigError
 TRAINING = ("augment", "batches", "optimizer", "average", "budget", "evaluation", "loop")
 SHARED = ("features", "encoder")  # the settings of what every task's model has: the ears
 ENCODER = "encoder"  # its name in every model
+COUNTED = "trigrams."  # what is counted in texts, not learned: the new texts count
 # Settings of a model that may change without making another one of it.
 FREE = frozenset({"dropout", "noise", "lexicon"})
 
@@ -82,7 +83,9 @@ class Origin:
         Raises:
             ModelError: they are those of another model.
         """
-        given, model = dict(self.weights), model.get_submodule(self.part)
+        model = model.get_submodule(self.part)
+        given = {n: t for n, t in self.weights.items() if not n.startswith(COUNTED)}
+        given |= {n: t for n, t in model.state_dict().items() if n.startswith(COUNTED)}
         for name, rows in self.rows.items():
             fresh = model.state_dict()[name].clone()
             if name in given and given[name].shape[1:] == fresh.shape[1:]:

@@ -116,7 +116,6 @@ class Task(Protocol):
     def config(self) -> Config: ...
     def card(self) -> dict[str, Any]: ...  # all that rebuilds the task: name, settings, tokenizer
     def model(self) -> nn.Module: ...
-    def prepare(self, train: Sequence[Example]) -> None: ...  # before the first update
     def groups(self, model: nn.Module) -> dict[str, nn.Module]: ...  # what each optimizer moves
     def seconds(self, example: Example, draw: Draw) -> float: ...  # how long `draw` makes it
     def batch(self, examples: Sequence[Example], draw: Draw | None = None) -> Any: ...
@@ -212,7 +211,6 @@ class _Training:
         self.world = World.join(self.device)
         self.autocast, scaled = _precision(loop.precision, self.device)
         torch.manual_seed(loop.seed)
-        task.prepare(train)
         model = task.model()
         self.folder = RunFolder(out, loop.tensorboard, writes=self.world.leads)
         if origin and not self.folder.last.exists():

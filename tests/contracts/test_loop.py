@@ -88,9 +88,6 @@ class TwoNetworks:
     def model(self) -> nn.Module:
         return Pair()
 
-    def prepare(self, train: Any) -> None:
-        pass
-
     def groups(self, model: Any) -> dict[str, nn.Module]:
         return {"judge": model.judge, "maker": model.maker}
 

@@ -1,5 +1,6 @@
 """CTC-CRF against every text there is, and its gradient against differences."""
 
+import copy
 import itertools
 import math
 
@@ -7,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from auricle.decode import ctc_collapse
 from auricle.errors import DataError
-from auricle.losses import Trigrams, all_paths, ctc_crf_nll, ctc_nll
+from auricle.losses import Trigrams, all_paths, best_paths, ctc_crf_nll, ctc_nll
 
 SYMBOLS, FRAMES = 4, (4, 3, 1)  # blank, three labels; utterances of one batch
 TEXTS = [[1, 2, 3], [1, 1, 2], [3, 3], [2, 1], [1, 3, 2, 2], [2, 2, 2]]
@@ -64,7 +66,7 @@ def test_the_texts_share_one_probability(trigrams: Trigrams, log_probs: Tensor) 
 
 
 def test_the_gradient_is_the_slope(trigrams: Trigrams) -> None:
-    exact = Trigrams(trigrams.follow.double(), trigrams.end.double())
+    exact = copy.deepcopy(trigrams).double()
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(3, 4, SYMBOLS, generator=generator, dtype=torch.float64)
     targets, lengths = torch.tensor([[1, 2], [3, 3], [2, 0]]), torch.tensor([2, 2, 1])
@@ -110,3 +112,27 @@ def test_trigrams_are_what_was_counted(trigrams: Trigrams) -> None:
 def test_nothing_to_count_is_refused() -> None:
     with pytest.raises(DataError):
         Trigrams.learn([[], []], SYMBOLS)
+
+
+def test_the_best_path_is_the_best_of_every_path(trigrams: Trigrams) -> None:
+    generator = torch.Generator().manual_seed(2)
+    rows = torch.randn(40, 5, SYMBOLS, generator=generator).mul(1.5).log_softmax(-1)
+    lengths = torch.tensor([5, 4, 1, 2] * 10)
+    found = best_paths(rows, lengths, trigrams)
+    for row, path, frames in zip(rows, found.tolist(), lengths.tolist(), strict=True):
+
+        def score(path: tuple[int, ...], row: Tensor = row) -> float:
+            text = [symbol for symbol, _ in itertools.groupby(path) if symbol]
+            heard = sum(float(row[t, symbol]) for t, symbol in enumerate(path))
+            return heard - float(trigrams.nll(*told(text)))
+
+        best = max(itertools.product(range(SYMBOLS), repeat=frames), key=score)
+        assert score(tuple(path[:frames])) == pytest.approx(score(best), abs=1e-5)
+        assert not any(path[frames:])
+
+
+def test_tokens_of_a_path() -> None:
+    log_probs = torch.tensor([[0.5, 0.3, 0.2]] * 5).log().numpy()
+    tokens = ctc_collapse(torch.tensor([1, 1, 0, 1, 2]).numpy(), log_probs)
+    assert [(t.id, t.start_frame, t.end_frame) for t in tokens] == [(1, 0, 2), (1, 3, 4), (2, 4, 5)]
+    assert tokens[0].log_prob == pytest.approx(math.log(0.3))

@@ -12,9 +12,11 @@ from auricle.bundle import LEXICON, LM, Bundle, write_bundle
 from auricle.cli import app
 from auricle.cli.origin import KEPT
 from auricle.data import read_data
-from auricle.errors import AuricleError
+from auricle.errors import AuricleError, ConfigError
 from auricle.origin import Origin
 from auricle.tasks import load_weights
+from auricle.tasks.ctc import CTCSettings, CTCTask
+from auricle.text import CharTokenizer
 from auricle.vocabulary import read_vocabulary
 from tones import unigrams
 from toys import TINY, corpus
@@ -184,3 +186,27 @@ def test_contradictions_are_refused_before_anything_is_trained(
     with pytest.raises(AuricleError, match="xyz"):
         run("train", tmp_path / "odd.jsonl", *command(folder, out)[2:])
     assert not out.exists()
+
+
+def test_the_criterion_may_change_and_brings_its_trigrams(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    """CTC before, CTC-CRF now: counted in the new texts, kept with the weights, gone on with."""
+    out, init = tmp_path / "run", command(folder, tmp_path / "run", "criterion=ctc_crf")
+    run(*init, "budget.steps=2")
+    task, weights = load_weights(out)
+    assert float(weights["trigrams.end"].sum()) > 0
+    assert any("trigrams.follow" in name for name in task.model().state_dict())
+    run(*init, "budget.steps=3")  # from the checkpoint, without counting anew
+    assert torch.equal(load_weights(out)[1]["trigrams.follow"], weights["trigrams.follow"])
+    assert "wer" in run("evaluate", out, folder / "other.jsonl").stdout.lower()
+    run("export", out, tmp_path / "after.auricle", "precision=fp32")
+    back = ("--out", tmp_path / "back", *QUICK, "criterion=ctc", "budget.steps=1")
+    run("train", folder / "other.jsonl", "--init", tmp_path / "after.auricle", *back)
+    assert "trigrams.follow" not in load_weights(tmp_path / "back")[1]
+
+
+def test_too_many_symbols_for_pairs_are_refused() -> None:
+    settings = CTCSettings.parse({"criterion": "ctc_crf"}, "settings")
+    with pytest.raises(ConfigError, match=r"pairs of 101 symbols.*char or phoneme"):
+        CTCTask(settings, CharTokenizer(("<blank>", *map(chr, range(0x4E00, 0x4E00 + 100)))))

@@ -4,7 +4,7 @@ from auricle.decode.beam import BeamDecoder, Hypothesis, Stream
 from auricle.decode.confidence import Calibration, fit_calibration, word_features
 from auricle.decode.decoder import Decoder, Heard, Reading, build_decoder
 from auricle.decode.fusion import LanguageModel
-from auricle.decode.greedy import Token, ctc_greedy
+from auricle.decode.greedy import Token, ctc_collapse, ctc_greedy
 from auricle.decode.lexicon import Lexicon
 from auricle.decode.settings import (
     BeamSettings,
@@ -31,6 +31,7 @@ __all__ = [
     "Token",
     "assemble",
     "build_decoder",
+    "ctc_collapse",
     "ctc_greedy",
     "decode_settings",
     "fit_calibration",

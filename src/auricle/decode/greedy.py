@@ -26,9 +26,17 @@ def ctc_greedy(log_probs: NDArray[Any], *, blank: int = 0) -> list[Token]:
     """
     if not len(log_probs):
         return []
-    best = log_probs.argmax(axis=1)
-    surest = np.take_along_axis(log_probs, best[:, None], axis=1)[:, 0]
-    starts = np.flatnonzero(np.concatenate(([True], best[1:] != best[:-1])))
-    ends = np.append(starts[1:], len(best))
-    runs = zip(best[starts], starts, ends, np.maximum.reduceat(surest, starts), strict=True)
+    return ctc_collapse(log_probs.argmax(axis=1), log_probs, blank=blank)
+
+
+def ctc_collapse(
+    path: NDArray[np.integer[Any]], log_probs: NDArray[Any], *, blank: int = 0
+) -> list[Token]:
+    """The tokens of a path, (T,) ids, through log probabilities (T, V)."""
+    if not len(path):
+        return []
+    surest = np.take_along_axis(log_probs, path[:, None], axis=1)[:, 0]
+    starts = np.flatnonzero(np.concatenate(([True], path[1:] != path[:-1])))
+    ends = np.append(starts[1:], len(path))
+    runs = zip(path[starts], starts, ends, np.maximum.reduceat(surest, starts), strict=True)
     return [Token(int(i), int(a), int(b), float(p)) for i, a, b, p in runs if i != blank]

@@ -14,33 +14,45 @@ Xiang & Ou 2019, "CRF-based single-stage acoustic modeling with CTC topology", I
 the sum is that of lattice-free MMI (Povey et al. 2016) over the paths of CTC.
 """
 
+import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from auricle import lm
 from auricle.lm.model import END_ID
 from auricle.losses.ctc import ctc_nll
 
+Steps = list[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]
 
-@dataclass(frozen=True)
-class Trigrams:
-    """P(label | two labels before it), for N labels (the symbols without the blank).
+
+class Trigrams(nn.Module):
+    """P(label | two labels before it), for N labels (the symbols without the blank): buffers.
 
     A history is (the label before the last, the last one), each 0 to N - 1, or N before there was
     one. Histories that cannot be, a label before none, have zeros.
+
+    Attributes:
+        follow: (N + 1, N + 1, N) float32, in [0, 1].
+        end: (N + 1, N + 1) float32, that nothing follows.
     """
 
-    follow: Tensor  # (N + 1, N + 1, N) float32, in [0, 1]
-    end: Tensor  # (N + 1, N + 1) float32: that nothing follows
+    follow: Tensor
+    end: Tensor
+
+    def __init__(self, symbols: int) -> None:
+        """Of so many symbols, the blank among them; all zero, to be loaded."""
+        super().__init__()
+        self.register_buffer("follow", torch.zeros(symbols, symbols, symbols - 1))
+        self.register_buffer("end", torch.zeros(symbols, symbols))
 
     @classmethod
     def learn(cls, targets: Iterable[Sequence[int]], symbols: int) -> "Trigrams":
-        """Count the targets of a training set (symbols 1 to `symbols` - 1), smoothed by Kneser-Ney.
+        """Count targets, of ids from 1 to `symbols` - 1, and smooth by Kneser-Ney.
 
         Raises:
             DataError: all targets are empty.
@@ -62,7 +74,9 @@ class Trigrams:
             asked = np.full(N + 1, END_ID)
             end[:, last] = np.exp(model.advance(states[:, last], asked)[0])
         follow[:N, N] = end[:N, N] = 0.0
-        return cls(torch.from_numpy(follow).float(), torch.from_numpy(end).float())
+        made = cls(symbols)
+        made.follow, made.end = torch.from_numpy(follow).float(), torch.from_numpy(end).float()
+        return made
 
     def nll(self, targets: Tensor, target_lengths: Tensor) -> Tensor:
         """-log P of each target, its end included: (B, U), (B,) -> (B,)."""
@@ -76,9 +90,6 @@ class Trigrams:
         final = padded.gather(1, ends), padded.gather(1, ends + 1)
         return -torch.where(inside, logs, 0.0).sum(1) - self.end.log()[final][:, 0]
 
-    def to(self, device: torch.device) -> "Trigrams":
-        return Trigrams(self.follow.to(device), self.end.to(device))
-
 
 def ctc_crf_nll(
     log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor, trigrams: Trigrams
@@ -89,7 +100,7 @@ def ctc_crf_nll(
         log_probs: (B, T, V), the blank at index 0, V = labels + 1.
         lengths: (B,) frames of each utterance.
         targets: (B, U) symbol indices, padding beyond `target_lengths` ignored.
-        trigrams: what is known of the labels beforehand, on the device of `log_probs`.
+        trigrams: what is known of the labels beforehand.
 
     Raises:
         DataError: as `ctc_nll`.
@@ -104,6 +115,54 @@ def all_paths(log_probs: Tensor, lengths: Tensor, trigrams: Trigrams) -> Tensor:
         log_probs, lengths, trigrams.follow, trigrams.end
     )
     return total
+
+
+@torch.no_grad()
+def best_paths(log_probs: Tensor, lengths: Tensor, trigrams: Trigrams) -> Tensor:
+    """The likeliest path of each utterance, trigrams counted in: Viterbi (1967), exact.
+
+    (B, T, V), (B,) -> (B, T) int64, the symbol of every frame; blanks beyond `lengths`.
+    """
+    B, T, V = log_probs.shape
+    follow, end = trigrams.follow.log(), trigrams.end.log()
+    twice = follow.diagonal(dim1=1, dim2=2)  # (q, p): p again after q p
+    said = log_probs.new_full((B, V, V), -math.inf)  # scores by (q, p), as in _AllPaths
+    paused = said.clone()
+    paused[:, -1, -1] = 0.0
+    paths = torch.zeros(B, T, dtype=torch.int64)
+    steps = []  # of every frame: who came before each (q, p), with and without a blank
+    for t in range(T):
+        total, rested = torch.maximum(said, paused), paused >= said
+        new, origin = (total.transpose(1, 2)[:, :, None] + follow.permute(1, 2, 0)).max(3)
+        again, parted = (paused[:, :, :-1] + twice).max(1)  # p p: only with a blank between
+        new.diagonal(dim1=1, dim2=2).copy_(again)
+        origin.diagonal(dim1=1, dim2=2).copy_(parted)
+        stays = said[:, :, :-1] >= new
+        heard = (t < lengths)[:, None, None]
+        now = torch.full_like(said, -math.inf)
+        now[:, :, :-1] = torch.maximum(new, said[:, :, :-1]) + log_probs[:, t, None, 1:]
+        said = torch.where(heard, now, said)
+        paused = torch.where(heard, total + log_probs[:, t, :1, None], paused)
+        steps.append((origin.cpu().numpy(), stays.cpu().numpy(), rested.cpu().numpy()))
+    for row, frames in enumerate(lengths.tolist()):
+        path = _traced(said[row] + end, paused[row] + end, steps[:frames], row)
+        paths[row, :frames] = torch.tensor(path, dtype=torch.int64)
+    return paths
+
+
+def _traced(said: Tensor, paused: Tensor, steps: Steps, row: int) -> list[int]:
+    """The path that ends best, followed back; `said` and `paused` are the scores of its ends."""
+    silent = bool(paused.max() >= said.max())
+    q, p = divmod(int((paused if silent else said).argmax()), said.shape[1])
+    path = []
+    for origin, stays, rested in reversed(steps):
+        path.append(0 if silent else p + 1)
+        if silent:
+            silent = bool(rested[row, q, p])
+        elif not stays[row, q, p]:
+            again, q, p = q == p, int(origin[row, q, p]), q
+            silent = again or bool(rested[row, q, p])
+    return path[::-1]
 
 
 class _AllPaths(torch.autograd.Function):

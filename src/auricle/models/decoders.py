@@ -25,11 +25,21 @@ class FrameClassifier(nn.Module):
     """An encoder and one linear layer: log-probabilities over `symbols` for every output frame.
 
     (B, T, F) float, (B,) int64 -> (B, T2, V) float32 log-probabilities, (B,) int64.
+
+    Args:
+        trigrams: what a criterion knows of the symbols beforehand (`auricle.losses.Trigrams`); kept
+            with the weights, as these lean on it.
     """
 
-    def __init__(self, encoder: Encoder, symbols: int, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        symbols: int,
+        dropout: float = 0.1,
+        trigrams: nn.Module | None = None,
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.trigrams = encoder, trigrams
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(encoder.dim, symbols)
 

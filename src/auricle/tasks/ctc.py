@@ -5,6 +5,7 @@ recurrent neural networks"; `docs/ctc.md` explains it by a worked example.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -18,11 +19,11 @@ from auricle.augment import Augmenter, AugmentSettings, generator
 from auricle.batches import BatchSettings, Draw, SoundCache, padded
 from auricle.config import Settings
 from auricle.data import Example, Progress, What
-from auricle.decode import assemble, ctc_greedy, spell
+from auricle.decode import assemble, ctc_collapse, spell
 from auricle.doctor import Report, examine
-from auricle.errors import DataError
+from auricle.errors import ConfigError, DataError
 from auricle.features import FeatureSettings, FrontEnd
-from auricle.losses import Trigrams, ctc_crf_nll, ctc_nll
+from auricle.losses import Trigrams, best_paths, ctc_crf_nll, ctc_nll
 from auricle.metrics import score_characters, score_words
 from auricle.models.decoders import FrameClassifier
 from auricle.models.encoders import ConvLSTMSettings, EncoderSettings, build_encoder
@@ -45,6 +46,7 @@ from auricle.train import (
     Update,
 )
 
+MOST_SYMBOLS = 100  # for CTC-CRF: its time grows with their third power
 SHOWN_WORDS = 40  # whose pronunciation was guessed
 
 
@@ -102,10 +104,16 @@ class CTCTask:
         self.unheard = frozenset(unheard)  # symbols that no training text has
         self.pronounced = pronounced or {}  # words whose sounds were guessed
         self.front_end = FrontEnd(config.features)
+        symbols = len(tokenizer.symbols)
+        if config.criterion == "ctc_crf" and symbols > MOST_SYMBOLS:
+            raise ConfigError(
+                f"criterion = ctc_crf has to sum over pairs of {symbols} symbols, which takes too "
+                f"long with more than {MOST_SYMBOLS}: text.unit = char or phoneme"
+            )
         self._augmenter = Augmenter(config.augment)
         self._sounds = SoundCache(config.features.sample_rate_hz, config.batches.cache_mb)
         self.stride = build_encoder(self.front_end.dim, config.encoder).stride
-        self._trigrams: Trigrams | None = None  # of the training texts, for CTC-CRF
+        self._trigrams: Trigrams | None = None  # counted in the training texts, for CTC-CRF
 
     @classmethod
     def learn(
@@ -117,13 +125,13 @@ class CTCTask:
         them: of a dozen recordings, those set aside may well hold the only j.
         """
         texts = [example.text or "" for example in train]
-        tokenizer = learn_tokenizer(config.text, texts)
+        tokenizer, unheard = learn_tokenizer(config.text, texts), frozenset[str]()
         others = [normalise(example.text or "", config.text.normaliser) for example in valid]
-        if unheard := set().union(*map(tokenizer.unknown, others)):
-            wider = learn_tokenizer(config.text, texts + [o for o in others if unheard & set(o)])
+        if rare := set().union(*map(tokenizer.unknown, others)):
+            wider = learn_tokenizer(config.text, texts + [o for o in others if rare & set(o)])
             if not any(map(wider.unknown, others)):  # else it is for the doctor to refuse
-                return cls(config, wider, unheard)
-        return cls(config, tokenizer)
+                tokenizer, unheard = wider, frozenset(rare)
+        return cls(config, tokenizer, unheard)._counted(train)
 
     @classmethod
     def adapt(
@@ -150,7 +158,7 @@ class CTCTask:
             return cls.learn(config, train, valid)
         tokenizer = old.tokenizer
         if not isinstance(tokenizer, PhonemeTokenizer):
-            return cls(config, tokenizer)
+            return cls(config, tokenizer)._counted(train)
         if config.text.lexicon is not None:
             tokenizer = tokenizer.widened(
                 PhonemeTokenizer.from_lexicon(config.text.lexicon).lexicon
@@ -158,7 +166,7 @@ class CTCTask:
         texts = (normalise(e.text or "", config.text.normaliser) for e in (*train, *valid))
         words = sorted(set().union(*map(tokenizer.unknown, texts)))
         guessed = speak_alike(tokenizer.lexicon, words)
-        return cls(config, tokenizer.widened(guessed), pronounced=guessed)
+        return cls(config, tokenizer.widened(guessed), pronounced=guessed)._counted(train)
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -231,13 +239,10 @@ class CTCTask:
 
     def model(self) -> nn.Module:
         encoder = build_encoder(self.front_end.dim, self.config.encoder)
-        return FrameClassifier(encoder, len(self.tokenizer.symbols), self.config.dropout)
-
-    def prepare(self, train: Sequence[Example]) -> None:
-        """Count which symbols follow which, for a criterion that has to know."""
+        symbols, trigrams = len(self.tokenizer.symbols), None
         if self.config.criterion == "ctc_crf":
-            targets = (self.target(example).tolist() for example in train)
-            self._trigrams = Trigrams.learn(targets, len(self.tokenizer.symbols))
+            trigrams = deepcopy(self._trigrams) or Trigrams(symbols)
+        return FrameClassifier(encoder, symbols, self.config.dropout, trigrams)
 
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}
@@ -271,26 +276,31 @@ class CTCTask:
         except DataError as error:
             raise DataError(f"{example.id}: {error}") from None
 
-    def updates(self, model: nn.Module, batch: Batch) -> Iterator[Update]:
+    def updates(self, model: Any, batch: Batch) -> Iterator[Update]:
         log_probs, lengths = model(batch.features, batch.lengths)
         told = batch.targets, batch.target_lengths
         nll = ctc_nll(log_probs, lengths, *told)
-        if self._trigrams is not None:
-            crf = ctc_crf_nll(log_probs, lengths, *told, self._trigrams.to(log_probs.device))
+        if model.trigrams is not None:
+            crf = ctc_crf_nll(log_probs, lengths, *told, model.trigrams)
             nll = crf + self.config.ctc_share * nll
         # Per symbol over the batch: long and short utterances weigh by what there is to learn.
         loss = nll.sum() / batch.target_lengths.sum().clamp(min=1)
         yield "model", loss, {"loss": float(loss.detach())}
 
     @torch.inference_mode()
-    def predict(self, model: nn.Module, batch: Batch) -> list[Transcript]:
+    def predict(self, model: Any, batch: Batch) -> list[Transcript]:
         log_probs, lengths = model(batch.features, batch.lengths)
+        if model.trigrams is None:
+            paths = log_probs.argmax(-1)
+        else:  # its network leaves to them what they know: without, it answers at random
+            paths = best_paths(log_probs, lengths, model.trigrams)
         frame_s = self.front_end.hop_s * self.stride
         ends_s = [frames * self.front_end.hop_s for frames in batch.lengths.tolist()]
-        rows = zip(log_probs.cpu().numpy(), lengths.tolist(), ends_s, strict=True)
+        rows = zip(*(x.cpu().numpy() for x in (log_probs, paths, lengths)), ends_s, strict=True)
+        heard = ((ctc_collapse(path[:n], row[:n]), end_s) for row, path, n, end_s in rows)
         return [
-            assemble(spell(ctc_greedy(row[:length]), self.tokenizer, frame_s, end_s=end_s), end_s)
-            for row, length, end_s in rows
+            assemble(spell(tokens, self.tokenizer, frame_s, end_s=end_s), end_s)
+            for tokens, end_s in heard
         ]
 
     def score(self, pairs: Sequence[tuple[Example, Transcript]]) -> dict[str, float]:
@@ -307,6 +317,14 @@ class CTCTask:
 
     def show(self, example: Example, result: Transcript) -> dict[str, str]:
         return {"id": example.id, "reference": example.text or "", "hypothesis": result.text}
+
+    def _counted(self, train: Sequence[Example]) -> Self:
+        """This task, which knows what follows what in these texts if its criterion asks for it."""
+        if self.config.criterion == "ctc_crf":
+            texts = (normalise(e.text or "", self.config.text.normaliser) for e in train)
+            told = (self.tokenizer.encode(t) for t in texts if not self.tokenizer.unknown(t))
+            self._trigrams = Trigrams.learn(told, len(self.tokenizer.symbols))
+        return self
 
     def _features(
         self, example: Example, target: NDArray[np.int64], draw: Draw | None

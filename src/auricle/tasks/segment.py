@@ -207,9 +207,6 @@ class SegmentTask:
             dropout=c.dropout,
         )
 
-    def prepare(self, train: Sequence[Example]) -> None:
-        """Nothing: the loss needs no more than batches."""
-
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}
 

@@ -198,9 +198,6 @@ class SpeakerTask:
             dropout=self.config.dropout,
         )
 
-    def prepare(self, train: Sequence[Example]) -> None:
-        """Nothing: the loss needs no more than batches."""
-
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}
 
