@@ -39,6 +39,9 @@ Progress = Callable[[int, int], None]
 Pieces = Sequence[Sequence[Float32]]
 """Log probabilities (T, V) of the pieces of each recording."""
 
+# Where a tenth of the words change between two settings, the difference of their error rates over
+# 1,000 words has a standard error of sqrt(0.1 / 1000), one point: less, and chance chooses.
+ENOUGH_RECORDINGS, ENOUGH_WORDS = 100, 1_000
 HALVINGS = 2  # of the steps, once they help no more
 FEWEST_WORDS = 100  # right and wrong ones together, from which confidence can be learned
 FOLDS = 5
@@ -88,6 +91,7 @@ class Tuned:
     """What tuning found."""
 
     trials: tuple[Trial, ...]  # in order
+    before: ErrorCounts  # as the model decoded until now
     greedy: ErrorCounts
     surety: Mapping[str, Surety]  # by kind of decoding; none where there are too few words
 
@@ -96,9 +100,16 @@ class Tuned:
         """The first of those with the fewest errors."""
         return min(self.trials, key=_rate)
 
+    @property
+    def few(self) -> bool:
+        """Whether there was too little to choose by."""
+        counts = self.before
+        return len(counts.rows) < ENOUGH_RECORDINGS or counts.reference < ENOUGH_WORDS
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON types: scores and reliability, not every trial."""
         return {
+            "before": self.before.to_dict(),
             "greedy": self.greedy.to_dict(),
             "beam": self.best.errors.to_dict(),
             "trials": len(self.trials),
@@ -129,6 +140,7 @@ def tune(
     pieces: Pieces,
     references: Sequence[str],
     *,
+    before: Recognizer | None = None,
     trials: int = 40,
     progress: Progress | None = None,
 ) -> Tuned:
@@ -138,6 +150,7 @@ def tune(
         recognizer: whose settings it starts from.
         pieces: what `listen` gave.
         references: what was said in each recording, normalised.
+        before: the model without what was put into it since, to compare with.
         trials: most settings to try; each decodes everything.
         progress: told after each.
 
@@ -152,8 +165,12 @@ def tune(
     greedy = exam.heard(GreedySettings())
     best = exam.heard(min(tried, key=_rate).settings)
     surety = {"greedy": exam.surety(greedy), "beam": exam.surety(best)}
+    before = before or recognizer
     return Tuned(
-        tuple(tried), exam.score(greedy), {kind: each for kind, each in surety.items() if each}
+        tuple(tried),
+        _Exam(before, pieces, references).errors(before.decode),
+        exam.score(greedy),
+        {kind: each for kind, each in surety.items() if each},
     )
 
 

@@ -140,8 +140,14 @@ def test_hotwords_from_words_and_files(tmp_path: Path) -> None:
 def test_tune_writes_what_it_finds(desk: Path, auricle: Terminal) -> None:
     shutil.copy(desk / "plain.auricle", desk / "mine.auricle")
     said = auricle("tune mine.auricle valid.jsonl --lm lm.bin --beam 4 --trials 6")
-    assert "greedy" in said
+    assert re.search(r"before \(greedy\) +50\.00%", said)
+    assert re.search(r"now \(beam, beam 4, alpha \S+, beta \S+\) +0\.00%", said)
+    assert "change -50.00%" in said
     card = Bundle.read(desk / "mine.auricle").card
+    assert card.description.startswith(
+        "> Tuned on valid.jsonl with the language model lm.bin: a word error rate of 0.00% on"
+        " these 2 recordings"
+    )
     assert LM in card.members
     assert card.decode.kind == "beam"
     assert card.decode.beam == 4
@@ -152,9 +158,36 @@ def test_tune_writes_what_it_finds(desk: Path, auricle: Terminal) -> None:
     before = (desk / "mine.auricle").read_bytes()
     auricle("tune mine.auricle valid.jsonl --trials 3 --out other.auricle")
     assert (desk / "mine.auricle").read_bytes() == before
+    own = Bundle.read(desk / "other.auricle").card
+    assert own.description.endswith(card.description)  # what was said before is still true of then
     once = (desk / "other.auricle").read_bytes()
     auricle("tune mine.auricle valid.jsonl --trials 3 --out other.auricle")
     assert (desk / "other.auricle").read_bytes() == once
+
+
+@pytest.mark.usefixtures("desk")
+def test_tune_compares_with_the_model_as_it_was(auricle: Terminal) -> None:
+    MODEL.save("same.bin")
+    said = auricle("tune words.auricle valid.jsonl --lm same.bin --trials 1 --out new.auricle")
+    assert re.search(r"before \(beam, beam 4, alpha 1\.0, beta 1\.0\) +0\.00%", said)
+    assert re.search(r"greedy +50\.00%", said)
+    assert "change +0.00%" in said
+
+
+@pytest.mark.usefixtures("desk")
+def test_tune_warns_of_too_few_recordings(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["auricle", "tune", "words.auricle", "valid.jsonl", "--trials", "1"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        main()
+    assert "2 recordings of 2 words are too few to choose by" in capfd.readouterr().err
+    monkeypatch.setattr("auricle.tune.ENOUGH_RECORDINGS", 2)
+    monkeypatch.setattr("auricle.tune.ENOUGH_WORDS", 2)
+    with pytest.raises(SystemExit):
+        main()
+    assert "too few" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

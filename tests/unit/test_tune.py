@@ -60,7 +60,27 @@ def test_a_plateau_is_left_as_it_is() -> None:
 def test_the_first_of_the_best_is_chosen() -> None:
     errors = (5, 3, 3, 4)
     trials = [Trial(BeamSettings(beam=n + 1), counted(e)) for n, e in enumerate(errors)]
-    assert Tuned(tuple(trials), counted(9), {}).best is trials[1]
+    assert Tuned(tuple(trials), counted(8), counted(9), {}).best is trials[1]
+
+
+def test_what_it_had_been_is_what_it_is_held_to(tmp_path: Path) -> None:
+    recognizer = made(tmp_path / "m", decode=BeamSettings(alpha=0.0, beam=4).to_dict())
+    strong = BeamSettings(alpha=1.0, beam=4).to_dict()
+    sure = made(tmp_path / "n", decode=strong)
+    pieces, said = heard(recognizer, 12)
+    found = tune(recognizer, pieces, said, trials=1)
+    assert (found.before.errors, found.greedy.errors) == (8, 8)
+    assert tune(sure, pieces, said, trials=1).before.errors < 8
+    assert tune(recognizer, pieces, said, before=sure, trials=1).before.errors < 8
+    assert found.to_dict()["before"]["reference"] == 24
+
+
+@pytest.mark.parametrize(
+    ("recordings", "words", "few"), [(100, 10, False), (99, 11, True), (100, 9, True)]
+)
+def test_too_little_to_choose_by(recordings: int, words: int, few: bool) -> None:
+    before = ErrorCounts(np.array([[words, 0, 0, 0]] * recordings))
+    assert Tuned((Trial(BeamSettings(), before),), before, before, {}).few is few
 
 
 def made(path: Path, **values: object) -> Recognizer:

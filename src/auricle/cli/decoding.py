@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import itertools
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -83,6 +84,14 @@ class Decoding:
         return NgramModel.load(self.lm) if self.lm is not None else None
 
     @property
+    def words(self) -> list[str]:
+        """The options that were given, as they are typed."""
+        given = [(each.name, getattr(self, each.name)) for each in fields(self)]
+        typed = ([f"--{name}", *([str(value)] * (value is not True))] for name, value in given)
+        wanted = (value is not None and value is not False for _, value in given)
+        return [word for words in itertools.compress(typed, wanted) for word in words]
+
+    @property
     def asked(self) -> bool:
         """Whether any option was given."""
         return self != AS_IT_IS
@@ -151,6 +160,18 @@ def _wider(lexicon: Lexicon | None, tokenizer: Tokenizer) -> Lexicon | None:
     pairs = dict.fromkeys(zip(lexicon.words, lexicon.sounds, strict=True))
     words, sounds = zip(*(pairs | dict.fromkeys(tokenizer.lexicon.items())), strict=True)
     return Lexicon(words, sounds, lexicon.closed)
+
+
+def said(decode: DecodeSettings) -> str:
+    """The decoding of a bundle in a few words: what matters most, and what is not as usual."""
+    usual = type(decode)().to_dict()
+    odd = {key for key, value in usual.items() if value != getattr(decode, key)}
+    values = (
+        f"{key} {value}"
+        for key, value in decode.to_dict().items()
+        if key in odd | {"beam", "alpha", "beta"}
+    )
+    return ", ".join([decode.kind, *values])
 
 
 def read_hotwords(text: str) -> tuple[str, ...]:

@@ -60,6 +60,14 @@ def table(
     return drawn
 
 
+def size(count_bytes: int) -> str:
+    """How large a file is, in bytes, kB or MB."""
+    if count_bytes < 1_000:
+        return f"{count_bytes} bytes"
+    kilo = count_bytes / 1e3
+    return f"{kilo:.{int(kilo < 10)}f} kB" if kilo < 1_000 else f"{kilo / 1e3:.1f} MB"
+
+
 def deaf(scores: Mapping[str, float], goal: tuple[str, str]) -> bool:
     """Whether a score says that next to nothing was heard: an error rate of about 100 %."""
     metric, better = goal

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from auricle.cli.display import counting, output, table
+from auricle.cli.display import counting, output, size, table
 from auricle.decode import Lexicon
 from auricle.errors import ConfigError, DataError
 from auricle.files import write_text
@@ -43,7 +43,7 @@ def learn(
     pronouncer.save(out)
     output.print(
         f"{out}: {len(pronouncer.phonemes)} phonemes, learned from {len(pairs):,} pronunciations,"
-        f" {out.stat().st_size / 1e6:.1f} MB",
+        f" {size(out.stat().st_size)}",
         markup=False,
     )
 

@@ -11,13 +11,12 @@ from rich.table import Table
 from auricle import __version__
 from auricle.bundle import LEXICON, LM, SUFFIX, Bundle, Card, find_model
 from auricle.cli.answers import recognise
-from auricle.cli.decoding import DecodeWords, LanguageModelFile, LexiconFile, with_words
-from auricle.cli.display import counting, deaf, errors, output, table
+from auricle.cli.decoding import DecodeWords, LanguageModelFile, LexiconFile, said, with_words
+from auricle.cli.display import counting, deaf, errors, output, size, table
 from auricle.cli.extras import need_training
 from auricle.cli.origin import ancestry, inherited
 from auricle.config import resolve, to_toml
 from auricle.data import read_data
-from auricle.decode import DecodeSettings
 from auricle.errors import DataError
 from auricle.files import check_folder_of
 
@@ -109,7 +108,7 @@ def _say(
     facts = written.card.metrics["export"]
     output.print(_measured(facts, list(scores), clips))
     errors.print(
-        f"written: {path}, {path.stat().st_size / 1e6:.1f} MB, the graph in {facts['chosen']} "
+        f"written: {path}, {size(path.stat().st_size)}, the graph in {facts['chosen']} "
         f"({facts['reason'].partition(': ')[2]}). "
         f"Graph and model differ by {facts['gate']['difference']:.1e} at most.",
         markup=False,
@@ -209,12 +208,12 @@ def _facts(path: Path) -> tuple[dict[str, Any], str]:
     if path.suffix == ".auricle":
         card = Bundle.read(path).card
         facts = card.model_dump(mode="json")
-        members = ", ".join(f"{n} {m.size_bytes / 1e6:.1f} MB" for n, m in card.members.items())
+        members = ", ".join(f"{n} {size(m.size_bytes)}" for n, m in card.members.items())
         head = (
             f"task {card.task}, answers with {card.answer}, {card.precision}, "
             f"{card.features.get('sample_rate_hz')} Hz, {len(card.tokenizer.get('symbols', ()))} "
             f"symbols, made by auricle {card.auricle_version}\n{members}\n"
-            f"decoding: {_said(card.decode)}\n"
+            f"decoding: {said(card.decode)}\n"
         )
         return facts, f"{head}\n{card.description}"
     from auricle import audio
@@ -263,15 +262,3 @@ def _facts_of_run(run: Path) -> tuple[dict[str, Any], str]:
     else:
         lines.append("not evaluated yet")
     return state, "\n".join([*lines, "", to_toml(state["settings"])])
-
-
-def _said(decode: DecodeSettings) -> str:
-    """The decoding of a bundle in a few words: what matters most, and what is not as usual."""
-    usual = type(decode)().to_dict()
-    odd = {key for key, value in usual.items() if value != getattr(decode, key)}
-    values = (
-        f"{key} {value}"
-        for key, value in decode.to_dict().items()
-        if key in odd | {"beam", "alpha", "beta"}
-    )
-    return ", ".join([decode.kind, *values])
