@@ -56,17 +56,50 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise DataError(f"{path}: cannot make this folder ({error.strerror})") from None
+        taken = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "there is a file in its place" if taken else why_not(error)
+        raise DataError(f"{path}: cannot make this folder ({why})") from None
 
 
 def check_folder_of(path: Path) -> None:
     """Before long work, see that what comes of it can be written.
 
     Raises:
-        DataError: the folder that `path` is to be in is not there.
+        DataError: the folder that `path` is to be in is not there, or `path` is a folder itself.
     """
+    if path.is_dir():
+        raise DataError(f"{path}: a folder; name the file to write, in it or elsewhere")
     if not path.absolute().parent.is_dir():
         raise DataError(f"{path}: there is no folder {path.parent} to write it to; make it first")
+
+
+def read_text(path: Path, what: str = "text") -> str:
+    """The text of a file, UTF-8 with or without a byte order mark.
+
+    Args:
+        what: it is, for the message.
+
+    Raises:
+        DataError: there is no such file, or no text in it.
+    """
+    try:
+        return regular(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot read the {what} ({why_not(error)})") from None
+
+
+def why_not(error: Exception) -> str:
+    """Why a file cannot be read or written, without the numbers and quotes of Python."""
+    match error:
+        case FileNotFoundError():
+            return "there is no such file"
+        case IsADirectoryError():
+            return "it is a folder, and a file is needed"
+        case UnicodeDecodeError():
+            return f"byte {error.start} is not UTF-8: save it as UTF-8"
+        case OSError():
+            return error.strerror or str(error)
+    return str(error)
 
 
 def regular(path: Path) -> Path:

@@ -167,11 +167,16 @@ def test_two_systems_are_held_against_each_other(tmp_path: Path) -> None:
     given = answers(tmp_path, PAIRS)
     page = Page(html_report(given, other=Other("perfect", [said for said, _ in PAIRS])))
     rate = score_words(given.references, given.hypotheses).rate
-    assert f"The word error rate of perfect is {100 * rate:.2f} points lower" in page.text
-    assert "better in 15 utterances and worse in 0" in page.text
+    assert (
+        f"The word error rate of model.auricle is {100 * rate:.2f} points higher than that of"
+        " perfect" in page.text
+    )
+    assert "better in 0 utterances and worse in 15" in page.text
     assert "more than chance explains" in page.text
-    assert "Where perfect improves most" in page.text
-    assert "Where perfect worsens most" not in page.text
+    assert "Where model.auricle worsens most" in page.text
+    assert "Where model.auricle improves most" not in page.text
+    by_speaker = score_words(given.references, given.hypotheses).by("ab" * 9)
+    assert f"0.00 %+{100 * by_speaker['b'].rate:.2f}" in page.text
     alike = Page(html_report(given, other=Other("same", list(given.hypotheses))))
     assert "within what chance explains" in alike.text
 
@@ -332,13 +337,18 @@ def test_the_command_writes_the_page(corpus: Path) -> None:
     (corpus / "other.jsonl").write_text(lines, encoding="utf-8")
     options = (model, data, "--against", corpus / "other.jsonl")
     assert "against other: +33.33 points of WER" in run(*options)
-    values = json.loads(run(*options, "--format", "json", "--report", report))
+    values = json.loads(run(*options, "--format", "json", "--report", report, "--beam", "7"))
     assert values["change"] == pytest.approx(1 / 3)
     assert (values["better"], values["worse"]) == (0, 1)
+    text = Page(report.read_text(encoding="utf-8")).text
+    low, high = (f"{100 * each:+.2f}" for each in values["interval"])
     assert (
-        "The word error rate of other is 33.33 points lower"
-        in Page(report.read_text(encoding="utf-8")).text
+        "The word error rate of tones.auricle --beam 7 is 33.33 points higher than that of other"
+        f" (95 % interval of the change {low} to {high}, p = {values['p_value']:.4f})" in text
     )
+    assert "better in 0 utterances and worse in 1" in text
+    assert "tones.auricle --beam 7: tones.auricle, beam, beam 7, alpha 0.5, beta 1" in text
+    assert "other: tones.auricle, greedy" in text
 
 
 @pytest.mark.parametrize(
@@ -348,13 +358,37 @@ def test_the_command_writes_the_page(corpus: Path) -> None:
         ('{"id": "a"}', "other.jsonl:1: needed"),
         ("[1]\n", "other.jsonl:1: needed"),
         ("no json", "other.jsonl:1: needed"),
-        (None, "cannot read"),
+        (None, r"cannot read the answers (there is no such file)"),
+        ("\udcff", "cannot read the answers (byte 0 is not UTF-8"),
     ],
 )
-def test_answers_that_cannot_be_compared(corpus: Path, content: str | None, message: str) -> None:
+def test_answers_that_cannot_be_compared(
+    corpus: Path, content: str | None, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auricle.cli.evaluate.answer", never)
     other = corpus / "other.jsonl"
     if content is not None:
-        other.write_text(content, encoding="utf-8")
+        other.write_text(content, encoding="utf-8", errors="surrogateescape")
     words = ["evaluate", str(corpus / "tones.auricle"), str(corpus / "test.jsonl")]
     result = CliRunner().invoke(app, [*words, "--against", str(other)])
     assert message in str(result.exception)
+
+
+def never(*_: object) -> None:
+    pytest.fail("the work was begun")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--by", "spaeker"), "has no spaeker to group by"),
+        (("--answers", "."), "a folder; name the file"),
+        (("--report", "."), "a folder; name the file"),
+    ],
+)
+def test_what_was_asked_is_checked_before_the_work(
+    corpus: Path, words: tuple[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("auricle.cli.evaluate.answer", never)
+    given = ["evaluate", str(corpus / "tones.auricle"), str(corpus / "test.jsonl"), *words]
+    assert message in str(CliRunner().invoke(app, given).exception)

@@ -30,6 +30,7 @@ from auricle.cli import (
 from auricle.cli.display import errors
 from auricle.cli.signals import Interrupted, interrupt
 from auricle.errors import AuricleError
+from auricle.files import why_not
 
 app = typer.Typer(
     name="auricle",
@@ -138,7 +139,7 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:  # a full disk, a name too long, a folder that is not ours
-        _fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+        _fail(f"{error.filename or 'the system'}: {why_not(error)}")
     finally:
         signal.signal(signal.SIGINT, before)
 

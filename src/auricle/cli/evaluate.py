@@ -15,17 +15,11 @@ from auricle.cli.evaluate_labels import chosen_examples, evaluate_labels, value_
 from auricle.cli.evaluate_segments import evaluate_segments
 from auricle.cli.evaluate_voices import evaluate_voices
 from auricle.cli.extras import need_training
-from auricle.cli.report import read_other, write_report
+from auricle.cli.report import read_other, system_of, write_report
 from auricle.data import Example
 from auricle.files import check_folder_of, write_text
-from auricle.metrics import (
-    Difference,
-    ErrorCounts,
-    Score,
-    compare,
-    score_transcripts,
-    score_words,
-)
+from auricle.metrics import Difference, ErrorCounts, Score, score_transcripts
+from auricle.report import Answers
 from auricle.text import normalise
 
 
@@ -77,19 +71,24 @@ def evaluate(
         evaluate_labels(about, data, labelled, by or (), style, answers)
         return
     examples = chosen_examples(about, data, "text", split)
+    # Before the work, all that can be wrong with what was asked.
+    keys = {key: [value_of(example, key) for example in examples] for key in by or ()}
+    normaliser = about.facts.get("settings", {}).get("text", {}).get("normaliser", "none")
+    other = read_other(against, examples, normaliser) if against else None
     with counting("transcribing") as progress:
         pairs = answer(about.path, examples, progress, decoding)
-    normaliser = about.facts.get("settings", {}).get("text", {}).get("normaliser", "none")
     references = [normalise(example.text or "", normaliser) for example, _ in pairs]
     heard = [normalise(result.text, normaliser) for _, result in pairs]
-    keys = {key: [value_of(example, key) for example in examples] for key in by or ()}
     score = score_transcripts(references, heard, keys)
-    other = read_other(against, examples, normaliser) if against else None
+    how = system_of(about, model, decoding)
     if report:
-        write_report(report, model, data, pairs, (references, heard), normaliser, other)
+        name = " ".join([Path(model).name or model, *decoding.words])
+        transcripts = [transcript for _, transcript in pairs]
+        shown = Answers(name, str(data), examples, references, heard, transcripts, how)
+        write_report(report, about.path, shown, normaliser, other)
     if answers:
-        _write(answers, pairs, references, heard, score)
-    compared = compare(score_words(references, other.hypotheses), score.words) if other else None
+        _write(answers, pairs, references, heard, score, how)
+    compared = other.change(references, score.words) if other else None
     facts = {"model": model, "data": str(data), "normaliser": normaliser}
     _tell(score, examples, facts, style, other.name if other else "", compared)
 
@@ -143,7 +142,12 @@ def _show_difference(name: str, found: Difference) -> None:
 
 
 def _write(
-    path: Path, pairs: Pairs, references: Sequence[str], heard: Sequence[str], score: Score
+    path: Path,
+    pairs: Pairs,
+    references: Sequence[str],
+    heard: Sequence[str],
+    score: Score,
+    how: str,
 ) -> None:
     lines = [
         json.dumps(
@@ -153,6 +157,7 @@ def _write(
                 "text": reference,
                 "pred_text": hypothesis,
                 "wer": round(float(rate), 4),
+                "system": how,
             },
             ensure_ascii=False,
         )

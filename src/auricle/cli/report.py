@@ -7,36 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from auricle.bundle import find_model
-from auricle.cli.answers import Pairs, sources_of
+from auricle.bundle import LM, Bundle
+from auricle.cli.answers import Model, sources_of
+from auricle.cli.decoding import Decoding, said
 from auricle.cli.display import counting
 from auricle.data import Example
 from auricle.errors import DataError
-from auricle.files import regular, write_text
+from auricle.files import read_text, write_text
 from auricle.report import Answers, Listened, Other, html_report
 from auricle.text import normalise
 
 
 def write_report(
-    path: Path,
-    model: str,
-    data: Path,
-    pairs: Pairs,
-    texts: tuple[Sequence[str], Sequence[str]],
-    normaliser: str,
-    other: Other | None,
+    path: Path, model: Path, answers: Answers, normaliser: str, other: Other | None
 ) -> None:
-    """Write the page.
-
-    Args:
-        texts: normalised, what was said and what was heard.
-    """
-    examples = [example for example, _ in pairs]
-    transcripts = [transcript for _, transcript in pairs]
-    answers = Answers(_name(model), str(data), examples, *texts, transcripts)
+    """Write the page."""
 
     def listen(chosen: Sequence[Example]) -> list[Listened | None]:
-        return _listen(find_model(model), chosen, normaliser)
+        return _listen(model, chosen, normaliser)
 
     with counting("writing the report"):
         write_text(path, html_report(answers, other=other, listen=listen))
@@ -48,26 +36,26 @@ def read_other(path: Path, examples: Sequence[Example], normaliser: str) -> Othe
     Raises:
         DataError: when it cannot be read, or lacks one of the examples.
     """
-    try:
-        lines = regular(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read these answers ({error})") from None
+    lines = read_text(path, "answers").splitlines()
     numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
-    pairs = (_answer(line, f"{path}:{number}") for number, line in numbered)
-    heard = {id_: normalise(text, normaliser) for id_, text in pairs}
+    found = [_answer(line, f"{path}:{number}") for number, line in numbered]
+    heard = {id_: normalise(text, normaliser) for id_, text, _ in found}
+    systems = {system for _, _, system in found}
     absent = [example.id for example in examples if example.id not in heard]
     if absent:
         raise DataError(
             f"{path}: has no answer to {len(absent)} of {len(examples)} examples, {absent[0]} for"
             " one: both systems need to be evaluated on the same data"
         )
-    return Other(path.stem, [heard[example.id] for example in examples])
+    how = systems.pop() if len(systems) == 1 else ""
+    return Other(path.stem, [heard[example.id] for example in examples], how)
 
 
-def _answer(line: str, where: str) -> tuple[str, str]:
+def _answer(line: str, where: str) -> tuple[str, str, str]:
+    """Id, text and system of a line."""
     try:
         values: Any = json.loads(line)
-        return values["id"], str(values["pred_text"])
+        return values["id"], str(values["pred_text"]), str(values.get("system", ""))
     except (ValueError, RecursionError, KeyError, TypeError):
         raise DataError(
             f"{where}: needed is one JSON object a line with id and pred_text, as"
@@ -75,8 +63,21 @@ def _answer(line: str, where: str) -> tuple[str, str]:
         ) from None
 
 
-def _name(model: str) -> str:
-    return Path(model).name or model
+def system_of(model: Model, name: str, decoding: Decoding) -> str:
+    """A model and all that decides what it writes, in a line: to tell two systems apart."""
+    name = Path(name).name or name
+    if model.path.is_dir():
+        return f"{name}, greedy"
+    card = Bundle.read(model.path).card
+    words = card.members.get(LM)
+    lm = decoding.lm.name if decoding.lm else words.sha256[:8] if words else ""
+    parts = [
+        name,
+        said(decoding.settings(card.decode) or card.decode),
+        *([f"language model {lm}"] if lm and not decoding.greedy else []),
+        *([f"hotwords {decoding.hotwords}"] if decoding.hotwords else []),
+    ]
+    return ", ".join(parts)
 
 
 def _listen(model: Path, examples: Sequence[Example], normaliser: str) -> list[Listened | None]:

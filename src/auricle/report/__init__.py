@@ -9,6 +9,7 @@ from auricle.data import Example
 from auricle.drawing import Picture, clean, data_uri
 from auricle.errors import DataError
 from auricle.metrics import (
+    Difference,
     ErrorCounts,
     Score,
     calibration_error,
@@ -35,7 +36,7 @@ from auricle.results import Transcript
 
 __all__ = ["Answers", "Listened", "Other", "html_report"]
 
-COMPARED = 3  # utterances that a second system improves most, and worsens most
+COMPARED = 3  # utterances in which the model improves most on another, and worsens most
 WORST = 12  # utterances that are drawn and played
 MOST_SOUND_BYTES = 3 << 20  # of all of them together
 
@@ -52,14 +53,24 @@ class Answers:
     references: Sequence[str]  # normalised
     hypotheses: Sequence[str]  # normalised
     transcripts: Sequence[Transcript]  # as they were written, with times
+    how: str = ""  # it decodes, in a line
 
 
 @dataclass(frozen=True)
 class Other:
-    """A second system's normalised answers to the same examples."""
+    """An earlier system's normalised answers to the same examples: what the model is held to."""
 
     name: str
     hypotheses: Sequence[str]
+    how: str = ""  # it was made, in a line, if that is known
+
+    def counts(self, references: Sequence[str]) -> ErrorCounts:
+        """Its word errors."""
+        return score_words(references, self.hypotheses)
+
+    def change(self, references: Sequence[str], words: ErrorCounts) -> Difference | None:
+        """How a model with these word errors differs from it; below 0, the model is better."""
+        return compare(self.counts(references), words)
 
 
 def html_report(
@@ -68,20 +79,22 @@ def html_report(
     """The page.
 
     Args:
-        other: a second system to hold against the first.
+        other: an earlier system to hold the model to.
         listen: gives the posteriors of examples, to be drawn with the worst utterances.
 
     Raises:
-        DataError: when the second system did not answer the same examples.
+        DataError: when the other system did not answer the same examples.
     """
     keys = keys_of(answers.examples, answers.references)
     score = score_transcripts(answers.references, answers.hypotheses, keys)
-    second = score_words(answers.references, other.hypotheses) if other else None
+    second = other.counts(answers.references) if other else None
     hours = sum(example.duration_s for example in answers.examples) / 3600
     facts = [
         f"Data: {answers.data}",
         f"{len(answers.examples):,} utterances, {hours:.2f} hours, {score.words.reference:,} words",
     ]
+    facts += [f"{answers.model}: {answers.how}"] if answers.how else []
+    facts += [f"{other.name}: {other.how}"] if other and other.how else []
     sections = [
         Section("summary", "Summary", headline(score.words, score.characters) + _chart(score)),
         Section("groups", "Where it errs", _groups(score, keys, second)),
@@ -140,16 +153,15 @@ def _groups(score: Score, keys: dict[str, list[str]], second: ErrorCounts | None
 
 
 def _compared(answers: Answers, score: Score, other: Other, second: ErrorCounts) -> str:
-    names = (answers.model, other.name)
-    counts = (score.words, second)
-    difference = compare(*counts)
-    changes = second.rows[:, 1:].sum(axis=1) - score.words.rows[:, 1:].sum(axis=1)
-    parts = [comparison(names, counts, difference)]
+    names = (other.name, answers.model)
+    difference = other.change(answers.references, score.words)
+    changes = score.words.rows[:, 1:].sum(axis=1) - second.rows[:, 1:].sum(axis=1)
+    parts = [comparison(names, (second, score.words), difference)]
     for title, order in (("improves", np.argsort(changes)), ("worsens", np.argsort(-changes))):
         sign = -1 if title == "improves" else 1
         chosen = [int(n) for n in order[:COMPARED] if sign * changes[n] > 0]
         if chosen:
-            parts.append(f"<h3>Where {clean(other.name)} {title} most</h3>")
+            parts.append(f"<h3>Where {clean(answers.model)} {title} most</h3>")
             parts += [f"<dl>{_texts(answers, n, other)}</dl>" for n in chosen]
     return "".join(parts)
 

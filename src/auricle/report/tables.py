@@ -132,7 +132,7 @@ def groups(key: str, found: dict[str, ErrorCounts], others: dict[str, ErrorCount
             _interval(counts, ""),
         ]
         if others is not None:
-            row += [percent(others[value].rate), _signed(others[value].rate - counts.rate)]
+            row += [percent(others[value].rate), _signed(counts.rate - others[value].rate)]
         rows.append(row)
     more = f" (the worst {MOST_ROWS} of {len(ranked)})" if len(ranked) > MOST_ROWS else ""
     columns = [clean(key), "utterances", "words", "WER", "", "95 % interval"]
@@ -160,7 +160,7 @@ def confusion_tables(references: Sequence[str], hypotheses: Sequence[str]) -> st
 def comparison(
     names: tuple[str, str], counts: tuple[ErrorCounts, ErrorCounts], difference: Difference | None
 ) -> str:
-    """Two systems on the same utterances."""
+    """Two systems on the same utterances, and how the second differs from the first."""
     rows = [
         [
             clean(name),
