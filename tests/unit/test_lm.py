@@ -350,7 +350,7 @@ def test_arpa_without_unknown_word(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("\\data\\", "", "no line"),
+        ("\\data\\", "", "neither what `auricle lm build` writes nor an ARPA file"),
         ("ngram 2=3", "ngram 3=3", "belongs"),
         ("ngram 2=3", "ngram 2=4", "not a 2-gram"),
         ("ngram 3=2", "ngram 3=999999999999", "ends within|not a 3-gram"),
@@ -450,6 +450,58 @@ def test_packed_text_is_unpacked(tmp_path: Path) -> None:
     for suffix, pack in (("", bytes), (".gz", gzip.compress), (".xz", lzma.compress)):
         (tmp_path / f"text{suffix}").write_bytes(pack(content))
         assert list(read_lines([tmp_path / f"text{suffix}"])) == ["a b\n", "é\n"]
+
+
+def test_reading_and_building_say_how_far_they_are(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    for name in ("a.txt", "b.txt"):
+        (tmp_path / name).write_text("a b\n" * 100_000)
+    lines = read_lines([tmp_path / "a.txt", tmp_path / "b.txt"], lambda *done: told.append(done))
+    assert sum(1 for _ in lines) == 200_000
+    assert told == sorted(told)
+    assert {total for _, total in told} == {800}
+    assert any(300 < done < 400 for done, _ in told)
+    assert told[-1] == (800, 800)
+    steps: list[tuple[int, int]] = []
+    build(TEXT, 3, progress=lambda *done: steps.append(done))
+    assert steps == [(number, 5) for number in range(1, 6)]
+
+
+def test_files_that_are_no_text_are_said_without_pythons_words(tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    for name, why in (
+        ("gone.txt", "there is no such file"),
+        (".", "it is a folder, and a file is needed"),
+        ("latin.txt", "it is not UTF-8"),
+    ):
+        with pytest.raises(DataError, match=rf"cannot be read as text: {why}$"):
+            list(read_lines([tmp_path / name]))
+        if name != "latin.txt":
+            with pytest.raises(ModelError, match=rf"cannot be read: {why}$"):
+                NgramModel.load(tmp_path / name)
+            continue
+        with pytest.raises(ModelError, match=r"latin\.txt: no language model: neither"):
+            NgramModel.load(tmp_path / name)
+
+
+def test_the_commands_name_the_file_without_text_and_the_swapped_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.txt").write_text("\n \n")
+    Path("some.txt").write_text("a b\n")
+    build(["a b"], 2).save("lm.bin")
+    for words, message in (
+        ("score lm.bin empty.txt", "empty.txt: there is no text"),
+        ("build empty.txt -o new.bin", "empty.txt: there is no text"),
+        ("score some.txt lm.bin", "lm.bin is one: name it first"),
+        ("info some.txt", "some.txt: no language model: neither"),
+        ("build some.txt -o .", "a folder; name the file to write"),
+    ):
+        result = CliRunner().invoke(app, ["lm", *words.split()])
+        assert message in str(result.exception), words
+    assert not Path("new.bin").exists()
+    assert " 492 bytes" in CliRunner().invoke(app, "lm build some.txt -o new.bin".split()).output
 
 
 @pytest.mark.parametrize(

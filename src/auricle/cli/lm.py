@@ -1,13 +1,17 @@
 """auricle lm build, info, score."""
 
 import json
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from auricle.cli.display import output, table
-from auricle.errors import ConfigError
+from auricle.cli.display import counting, output, size, table
+from auricle.data import Progress
+from auricle.errors import ConfigError, DataError, ModelError
+from auricle.files import check_folder_of
 from auricle.lm import NgramModel, Perplexity, build, read_lines
 from auricle.text import normalise
 
@@ -40,21 +44,24 @@ def build_model(
     """
     if not prune.replace(" ", "").isdecimal():
         raise ConfigError(f'--prune {prune!r}: write a count for every order, like "0 0 1"')
-    model = build(
-        (normalise(line, normaliser) for line in read_lines(text)),
-        order,
-        unit=unit,
-        prune=[int(count) for count in prune.split()],
-        entropy=entropy,
-        vocabulary=vocabulary,
-        memory_bytes=memory_mb << 20,
-    )
+    check_folder_of(out)
+    with counting("reading (kB), then the steps") as progress:
+        model = build(
+            _sentences(text, normaliser, progress),
+            order,
+            unit=unit,
+            prune=[int(count) for count in prune.split()],
+            entropy=entropy,
+            vocabulary=vocabulary,
+            memory_bytes=memory_mb << 20,
+            progress=progress,
+        )
     model = model.halved() if half else model
     if out.name.endswith((".arpa", ".arpa.gz")):
         model.write_arpa(out)
     else:
         model.save(out)
-    output.print(f"{out}: {_described(model)}, {out.stat().st_size / 1e6:.1f} MB", markup=False)
+    output.print(f"{out}: {_described(model)}, {size(out.stat().st_size)}", markup=False)
 
 
 @app.command(short_help="Say what a language model is.")
@@ -94,13 +101,46 @@ def score(
     Perplexity of text under a language model, sentence ends included, and how many of its words
     are outside the vocabulary. Lower is better; compare only models with equal vocabularies.
     """
-    loaded = NgramModel.load(model)
-    found = loaded.perplexity(normalise(line, normaliser) for line in read_lines(text))
+    loaded = _loaded(model, text)
+    with counting("reading (kB)") as progress:
+        found = loaded.perplexity(_sentences(text, normaliser, progress))
     if style == "json":
         output.print(json.dumps(_figures(found), indent=2), markup=False)
     else:
         rows = [[name, f"{value:,.6g}"] for name, value in _figures(found).items()]
         output.print(table(["", str(model)], rows))
+
+
+def _sentences(text: list[Path], normaliser: str, progress: Progress) -> Iterator[str]:
+    """The normalised lines of files, which hold at least one word.
+
+    Raises:
+        DataError: they hold none.
+    """
+    some = False
+    for line in read_lines(text, progress):
+        sentence = normalise(line, normaliser)
+        some = some or bool(sentence.strip())
+        yield sentence
+    if not some:
+        raise DataError(f"{', '.join(map(str, text))}: there is no text")
+
+
+def _loaded(path: Path, text: list[Path]) -> NgramModel:
+    """The model, and a word to those who give the text first."""
+    try:
+        return NgramModel.load(path)
+    except ModelError as error:
+        if not _is_model(text[0]):
+            raise
+        raise ModelError(f"{error}; {text[0]} is one: name it first, then the text") from None
+
+
+def _is_model(path: Path) -> bool:
+    with suppress(ModelError):
+        NgramModel.load(path)
+        return True
+    return False
 
 
 def _described(model: NgramModel) -> str:

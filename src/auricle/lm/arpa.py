@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle.errors import ModelError
-from auricle.files import replacing
+from auricle.files import replacing, why_not
 from auricle.lm.model import END, END_ID, START, START_ID, UNKNOWN, UNKNOWN_ID, NgramModel
 from auricle.lm.trie import MOST_ORDERS, Gram, Reals, Tables, freeze, table, thaw
 
@@ -42,10 +42,21 @@ def read_arpa(path: str | os.PathLike[str]) -> NgramModel:
     lines = _Lines(path)
     try:
         return freeze(_parse(iter(lines)))
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
-        raise ModelError(f"{path}: cannot be read as an ARPA file: {error}") from None
+    except _NotAModelError as error:
+        raise ModelError(f"{path}: {error}") from None
+    except UnicodeDecodeError:
+        raise ModelError(f"{path}: {_NotAModelError()}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise ModelError(f"{path}: cannot be read as an ARPA file: {why_not(error)}") from None
     except (ValueError, ModelError) as error:
         raise ModelError(f"{path}:{lines.number}: not ARPA: {error}") from None
+
+
+class _NotAModelError(Exception):
+    """Raised for a file that is nothing like ARPA, as text is that was taken for a model."""
+
+    def __str__(self) -> str:
+        return "no language model: neither what `auricle lm build` writes nor an ARPA file"
 
 
 def write_arpa(model: NgramModel, path: str | os.PathLike[str]) -> None:
@@ -152,7 +163,7 @@ def _with_unknown(ids: NDArray[np.int64], log_prob: Reals, backoff: Reals) -> Gr
 def _header(lines: Iterator[str]) -> list[int]:
     """The number of n-grams of every order; leaves `lines` before the first unigram."""
     if not any(line == "\\data\\" for line in lines):
-        raise ValueError("there is no line \\data\\ (and it is not what `auricle lm build` writes)")
+        raise _NotAModelError
     counts: list[int] = []
     for line in lines:
         if line == "\\1-grams:" and counts:

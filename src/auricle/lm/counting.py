@@ -9,7 +9,7 @@ of keys by range of keys. The merged keys are the next level of the trie (see `t
 import tempfile
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,7 @@ def count(
     unit: Unit = "word",
     vocabulary: int | None = None,
     memory_bytes: int = 1 << 30,
+    counted: Callable[[int], None] = lambda _: None,
 ) -> Counts:
     """Count all n-grams up to `order`, `<s>` and `</s>` around every sentence.
 
@@ -54,6 +55,7 @@ def count(
         unit: words are what white space parts; characters include the space between words.
         vocabulary: keep this many of the commonest words, the others become <unk>.
         memory_bytes: what sorting may take; more text spills to temporary files.
+        counted: told after each order.
 
     Raises:
         DataError: when there is no text, or it holds `<s>` or `</s>`.
@@ -67,8 +69,10 @@ def count(
         corpus = _Corpus(tokens, grams, stretch, folder)
         symbols, seen = _rank(corpus, list(numbers), vocabulary)
         levels = [Counted(np.arange(len(symbols)), seen)]
+        counted(1)
         for below in range(1, order):
             levels.append(corpus.count(below, len(symbols)))
+            counted(below + 1)
             if below + 1 < order:
                 corpus.renumber(below, len(symbols), levels[-1].keys)
         del corpus, tokens, grams  # a mapped file cannot be removed on Windows

@@ -23,6 +23,7 @@ from pydantic import Field
 
 from auricle.config import Settings
 from auricle.errors import ConfigError, ModelError
+from auricle.files import why_not
 from auricle.lm.arpa import read_arpa
 from auricle.lm.model import EMPTY, END, END_ID, START, START_ID, UNKNOWN, NgramModel, Unit
 from auricle.lm.trie import MOST_ORDERS
@@ -117,7 +118,7 @@ def load(path: str | os.PathLike[str]) -> NgramModel:
                 return read_arpa(path)
             content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise ModelError(f"{path}: cannot be read: {why_not(error)}") from None
     return from_bytes(content, str(path))
 
 
