@@ -56,6 +56,7 @@ def export(
 
     Settings: precision (auto, fp32, int8), weights (fp32, fp16, int8, none), tolerance, int8_loss.
     """
+    _check_run(run)
     need_training("export")
     errors.print(f"exporting {run} ...", markup=False)
     from auricle.export import ExportSettings, export_bundle
@@ -84,6 +85,28 @@ def export(
         bundle, network, about, settings=options, score=score, goal=task.goal, more=more
     )
     _say(written, bundle, state["scores"], len(examples), task.goal)
+
+
+def _check_run(run: Path) -> None:
+    """Say what was named where it is not the folder of a training.
+
+    Raises:
+        DataError: it is a bundle, data, or not there.
+    """
+    path = find_model(str(run)) if not run.is_dir() else run  # a shipped model is no folder
+    if path.suffix == SUFFIX and path.is_file():
+        raise DataError(
+            f"{run} is a bundle already: `auricle tune {run} VALID --lm lm.bin --out new{SUFFIX}`"
+            " puts a language model into it"
+        )
+    if not path.is_dir() or not {"best.safetensors", "last.safetensors"} & {
+        each.name for each in path.iterdir()
+    }:
+        kind = "a folder" if path.is_dir() else "a file"
+        raise DataError(
+            f"{run} is {kind}, and no run: export takes the folder that `auricle train DATA --out"
+            " FOLDER` wrote, with best.safetensors in it"
+        )
 
 
 def _say_inherited(
