@@ -248,7 +248,10 @@ def _open_sound(path: Path, most_values: float) -> Iterator[_Source]:
         # soundfile takes a suffix .raw for raw samples and asks for their rate
         file = None if path.suffix.lower() == ".raw" else soundfile.SoundFile(_native(path))
     except soundfile.SoundFileError as error:
-        raise DataError(f"{path} {_not_sound(getattr(error, 'error_string', error))}") from None
+        why = str(getattr(error, "error_string", error))
+        if "regular file" in why:  # libsndfile's word for an MP3 in which no frame can be decoded
+            why = f"damaged, or no {path.suffix.lower().lstrip('.') or 'sound'} at all"
+        raise DataError(f"{path} {_not_sound(why)}") from None
     if file is None or file.format not in READABLE:
         raise DataError(f"{path} {_not_sound('no header of a known format')}")
     with file:

@@ -186,8 +186,8 @@ def _explain(cls: type[Settings], error: ValidationError) -> str:
         near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
         return f"unknown setting {key[:SHOWN_LETTERS]}; {hint}"
-    given = first.get("input")
-    return f"{key} = {brief(given)}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    given, why = first.get("input"), first["msg"].removeprefix("Value error, ")
+    return f"{key} = {brief(given)}: {why[0].lower()}{why[1:]}"
 
 
 def _members(annotation: Any) -> list[type[Settings]]:

@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import typer.testing
 
-from auricle.cli import app
+from auricle import audio
+from auricle.cli import app, main
 from auricle.cli.display import TrainingDisplay, deaf, output
+from auricle.cli.signals import interrupt
 from auricle.data import read_data, write_manifest
 from auricle.doctor import DoctorSettings
 from auricle.errors import AuricleError
@@ -195,11 +197,23 @@ def test_an_error_rate_of_nearly_all_is_deaf() -> None:
 def test_export_names_the_file_and_what_is_in_it(run: Run, folder: Path) -> None:
     told = (folder / "export.log").read_text()
     assert f"written: {folder / 'model.auricle'}, " in told
-    assert re.search(r" MB, the graph in (fp32|int8) \((wer|int8) ", told)
+    assert re.search(r"\d kB, the graph in (fp32|int8) \((wer|int8) ", told)
     assert "warning: on the validation clips next to no word comes out right" in told
     card = run("info", folder / "model.auricle").stdout
     assert "Learned from 0.00 h of sound in 8 recordings; its weights were chosen on" in card
     assert "| graph | wer, % | cer, % | x real time | MB |" in card
+
+
+def test_export_says_what_it_was_given(run: Run, folder: Path, tmp_path: Path) -> None:
+    for name, told in (
+        (folder / "gone", "gone: no such file, and no shipped model"),
+        (folder / "model.auricle", r"is a bundle already: `auricle tune .*model\.auricle VALID"),
+        ("english", "english is a bundle already: `auricle tune english VALID --lm lm.bin"),
+        (folder / "data_audio", "data_audio is a folder, and no run: export takes"),
+        (folder / "data.jsonl", r"data\.jsonl is a file, and no run"),
+    ):
+        with pytest.raises(AuricleError, match=told):
+            run("export", name, tmp_path / "x")
 
 
 def test_info_on_a_run_says_how_far_it_is(run: Run, folder: Path, tmp_path: Path) -> None:
@@ -254,6 +268,43 @@ def test_output_mirrors_the_folders(run: Run, folder: Path, sounds: Path, tmp_pa
     assert files(tmp_path / "glob") == ["a.txt", "y/a.txt"]
     with pytest.raises(AuricleError, match=r"would both be written to .*name the folder above"):
         run("transcribe", sounds / "a.wav", sounds / "x" / "a.wav", *model, "--output", tmp_path)
+
+
+def test_recordings_that_share_a_name_keep_their_suffix(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    samples, rate_hz = audio.load(folder / "data_audio" / "0000.wav")
+    for name in ("a.flac", "a.ogg", "b.ogg"):
+        (tmp_path / "same").mkdir(exist_ok=True)
+        audio.save(tmp_path / "same" / name, samples, rate_hz)
+    words = ("transcribe", tmp_path / "same", "--model", folder / "model.auricle", "--output")
+    done = run(*words, tmp_path / "out")
+    assert files(tmp_path / "out") == ["a.flac.txt", "a.ogg.txt", "b.txt"]
+    assert done.stderr.count("share their names but for the suffix, so it is kept") == 1
+    assert "3 written" in done.stderr
+    again = run(*words, tmp_path / "out", "--skip-done")
+    assert "0 written" in again.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        interrupt()
+
+    monkeypatch.setattr("auricle.runtime.Recognizer.transcribe_many", stopped)
+    clip, model = folder / "data_audio" / "0000.wav", folder / "model.auricle"
+    words = ["auricle", "transcribe", str(clip), "--model", str(model)]
+    for more, told in (
+        ([], "interrupted\n"),
+        (["--output", "out"], "interrupted; what is written to out/ is kept: --skip-done goes on"),
+    ):
+        monkeypatch.setattr(sys, "argv", [*words, *more])
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(SystemExit) as stop:
+            main()
+        assert stop.value.code == 130
+        assert capfd.readouterr().err.startswith(told)
 
 
 def test_json_of_several_is_a_line_each(run: Run, folder: Path, sounds: Path) -> None:

@@ -132,8 +132,16 @@ def test_hotwords_from_words_and_files(tmp_path: Path) -> None:
     path.write_bytes(b"\xff")
     with pytest.raises(DataError, match="cannot read the hotwords"):
         read_hotwords(str(path))
-    with pytest.raises(ConfigError, match="no word"):
+    with pytest.raises(ConfigError, match=r"' ,\\n': there is no word"):
         read_hotwords(" ,\n")
+    path.write_text(" \n")
+    with pytest.raises(ConfigError, match=r"/names: there is no word"):
+        read_hotwords(str(path))
+    for gone in ("namez.txt", "NAMEZ.CSV", str(tmp_path / "gone")):
+        with pytest.raises(DataError, match=r"cannot read the hotwords \(there is no such file"):
+            read_hotwords(gone)
+    for words in ("Node.js", "AC/DC", "a.txt, b.txt", "../gone, Ana"):
+        assert read_hotwords(words) == tuple(words.split(", "))
     assert read_hotwords("n" * 5_000) == ("n" * 5_000,)
 
 

@@ -75,4 +75,4 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     result = CliRunner().invoke(app, ["listen"])
     assert isinstance(result.exception, ConfigError)
-    assert "pip install auricle[mic]" in str(result.exception)
+    assert "pip install '.[mic]'" in str(result.exception)

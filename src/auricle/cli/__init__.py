@@ -131,9 +131,10 @@ def main() -> None:
         app(standalone_mode=True)
     except AuricleError as error:
         _fail(str(error))
-    except Interrupted:
+    except Interrupted as stop:
         # Not through the console: what it was in the middle of printing would come once more.
-        os.write(2, b"interrupted\n")
+        notes = "".join(f"; {note}" for note in getattr(stop, "__notes__", ()))
+        os.write(2, f"interrupted{notes}\n".encode(errors="backslashreplace"))
         sys.exit(130)
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         sys.stderr.close()

@@ -14,12 +14,14 @@ import typer
 from auricle.bundle import Bundle, Card
 from auricle.config import parse_overrides
 from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, Lexicon, decode_settings
-from auricle.errors import ConfigError, DataError
+from auricle.errors import ConfigError
+from auricle.files import read_text
 from auricle.lm import NgramModel
 from auricle.runtime import Recognizer
 from auricle.text import PhonemeTokenizer, Tokenizer, tokenizer_from_dict
 from auricle.vocabulary import read_lm, read_vocabulary, with_vocabulary
 
+LISTS = {".txt", ".csv", ".tsv", ".lst", ".list", ".md", ".json", ".jsonl"}  # no ends of words
 PANEL = "Decoding; without these, as the model's file says"
 
 LanguageModelFile = Annotated[Path | None, typer.Option(help="A language model to put inside.")]
@@ -178,21 +180,22 @@ def read_hotwords(text: str) -> tuple[str, ...]:
     """Words and phrases parted by commas or lines; or those of the file that `text` names.
 
     Raises:
-        DataError: for a file that is no text.
+        DataError: for a file that is not there, or is no text.
+        ConfigError: there is no word.
     """
-    path = Path(text)
+    path, where = Path(text), repr(text[:40])
     with suppress(OSError):  # too long for a name: words
-        if path.is_file():
-            text = _read(path)
+        if _means_a_file(text, path):
+            text, where = read_text(path, "hotwords"), str(path)
     phrases = (phrase.strip() for line in text.splitlines() for phrase in line.split(","))
     found = tuple(phrase for phrase in phrases if phrase)
     if not found:
-        raise ConfigError(f"--hotwords {text[:40]!r}: there is no word in it")
+        raise ConfigError(f"--hotwords {where}: there is no word in it")
     return found
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the hotwords ({error})") from None
+def _means_a_file(text: str, path: Path) -> bool:
+    """Whether hotwords are the name of a file, there or not: "Node.js" and "AC/DC" are none."""
+    in_folder = path.is_absolute() or (path.parent != Path() and path.parent.is_dir())
+    one = not {",", "\n"} & set(text)
+    return path.is_file() or (one and (in_folder or path.suffix.lower() in LISTS))

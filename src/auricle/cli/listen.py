@@ -39,7 +39,7 @@ def listen(
         import sounddevice
     except ImportError:
         raise ConfigError(
-            "the microphone needs sounddevice, which is not installed: pip install auricle[mic]"
+            "the microphone needs sounddevice, which is not installed: pip install '.[mic]'"
         ) from None
     except OSError as error:  # it finds no PortAudio
         raise ConfigError(f"{error}: install it (Debian: apt-get install libportaudio2)") from None

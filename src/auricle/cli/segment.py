@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from auricle.cli.display import counting, errors, output
-from auricle.cli.transcribe import found_recordings, targets_of
+from auricle.cli.transcribe import found_recordings, targets_of, tell_long_names
 from auricle.config import resolve
 from auricle.errors import AuricleError, ConfigError
 from auricle.files import make_folder, write_text
@@ -48,6 +48,7 @@ def segment(
     if style == "textgrid" and len(places) > 1 and output_dir is None:
         raise ConfigError(f"{len(places)} recordings as textgrid need --output FOLDER")
     targets = targets_of(places, output_dir, style)
+    tell_long_names(targets)
     segmenter = Segmenter.load(model, threads=threads)
     rule = resolve(HysteresisSettings, None, setting or (), **segmenter.rule.to_dict())
     if output_dir:

@@ -54,7 +54,7 @@ def serve(
         import websockets  # noqa: F401
     except ImportError as error:
         raise ConfigError(
-            f"the server needs {error.name}, which is not installed: pip install auricle[serve]"
+            f"the server needs {error.name}, which is not installed: pip install '.[serve]'"
         ) from None
     from auricle.config import resolve
     from auricle.serve.limits import is_loopback

@@ -4,7 +4,9 @@ import glob
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from auricle import audio
 from auricle.cli.decoding import Decoding, with_decoding
 from auricle.cli.display import errors, output
+from auricle.cli.signals import Interrupted
 from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import make_folder, write_text
 from auricle.results import Transcript, verbose_json, written
@@ -57,6 +60,7 @@ def transcribe(
     """
     places = found_recordings(files)
     targets = targets_of(places, output_dir, style)
+    tell_long_names(targets)
     paths = [p for p in places if not (skip_done and p in targets and targets[p].exists())]
     if output_dir is None and len(paths) > 1 and style not in ("txt", "json", "ctm"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
@@ -64,7 +68,7 @@ def transcribe(
     if output_dir:
         make_folder(output_dir)
     failed = done = 0
-    with _hearing(paths) as bar:
+    with _hint(output_dir), _hearing(paths) as bar:
         stream = recognizer.transcribe_many(
             paths,
             batch=batch,
@@ -90,6 +94,19 @@ def transcribe(
         errors.print(f"{failed} of {len(paths)} recordings could not be transcribed")
     if failed:
         raise typer.Exit(2)
+
+
+@contextmanager
+def _hint(folder: Path | None) -> Iterator[None]:
+    """After Ctrl-C: what is written is kept, and how to go on."""
+    try:
+        yield
+    except Interrupted as stop:
+        if folder:
+            stop.add_note(
+                f"what is written to {folder}{os.sep} is kept: --skip-done goes on from it"
+            )
+        raise
 
 
 def _hearing(paths: Sequence[Path]) -> Progress:
@@ -141,15 +158,20 @@ def _before_magic(pattern: Path) -> Path:
 def targets_of(places: Mapping[Path, Path], folder: Path | None, style: str) -> dict[Path, Path]:
     """The file of each recording below `folder`, with its place there; none without a folder.
 
+    Recordings of one name but for the suffix keep it: `a.flac.txt`, `a.ogg.txt`.
+
     Raises:
         ConfigError: two recordings would be written to one file.
     """
     if folder is None:
         return {}
+    short = {path: folder / place.parent / f"{path.stem}.{style}" for path, place in places.items()}
+    counted = Counter(short.values())
     targets: dict[Path, Path] = {}
     taken: dict[Path, Path] = {}
     for path, place in places.items():
-        target = folder / place.parent / f"{path.stem}.{style}"
+        alone = counted[short[path]] == 1  # else a.flac beside a.ogg is a.flac.txt
+        target = short[path] if alone else folder / place.parent / f"{path.name}.{style}"
         if target in taken:
             raise ConfigError(
                 f"{taken[target]} and {path} would both be written to {target}: name the folder "
@@ -158,6 +180,18 @@ def targets_of(places: Mapping[Path, Path], folder: Path | None, style: str) -> 
         taken[target] = path
         targets[path] = target
     return targets
+
+
+def tell_long_names(targets: Mapping[Path, Path]) -> None:
+    """Say, once, that recordings of one name keep their suffix in the names of their files."""
+    long = [target for path, target in targets.items() if target.stem == path.name]
+    if long:
+        errors.print(
+            f"{len(long)} recordings share their names but for the suffix, so it is kept:"
+            f" {long[0]}",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _total_s(paths: Sequence[Path]) -> float:

@@ -313,5 +313,5 @@ def _sentencepiece() -> Any:
     try:
         import sentencepiece
     except ImportError:
-        raise ConfigError("bpe pieces need sentencepiece: pip install 'auricle[train]'") from None
+        raise ConfigError("bpe pieces need sentencepiece: pip install '.[train]'") from None
     return sentencepiece
