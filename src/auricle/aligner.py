@@ -7,13 +7,15 @@ print(aligned.transcript.words, aligned.missing, aligned.extra)
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from auricle.align import Aligned, AlignSettings, Posteriors, Script, align_recording
-from auricle.decode import Lexicon
+from auricle.decode import BeamSettings, Lexicon
 from auricle.errors import AuricleError, DataError
 from auricle.runtime import BATCH, Float32, Progress, Recognizer, Source
+from auricle.text import PhonemeTokenizer
 
 
 def posteriors_many(
@@ -88,13 +90,27 @@ def align_many(
             continue
         try:
             script = Script.of(text, recognizer.tokenizer, normaliser, lexicon)
-            yield (
-                source,
-                align_recording(heard, script, recognizer.tokenizer, settings, card.language),
-            )
+            found = align_recording(heard, script, recognizer.tokenizer, settings, card.language)
+            yield source, _in_words(found, heard, recognizer)
         except DataError as error:
             name = f"{source}: " if not isinstance(source, tuple) else ""
             yield source, DataError(f"{name}{error}")
+
+
+def _in_words(found: Aligned, heard: Posteriors, recognizer: Recognizer) -> Aligned:
+    """What is not in the text as the model writes it by itself: phonemes say little to people.
+
+    Nothing is in its place where the model finds no word there.
+    """
+    if not found.extra or not isinstance(recognizer.tokenizer, PhonemeTokenizer):
+        return found
+    spans = [np.searchsorted(heard.starts_s, (e.start_s, e.end_s)).tolist() for e in found.extra]
+    own = recognizer.decode  # greedily, what is in no lexicon would be phonemes all the same
+    decoder = recognizer.decoder(own if isinstance(own, BeamSettings) else BeamSettings())
+    ways = decoder.heard([heard.log_probs[begin:end] for begin, end in spans])
+    texts = (" ".join(word.text for word in each[0].words) for each in ways)
+    extra = (replace(e, text=text) for e, text in zip(found.extra, texts, strict=True))
+    return replace(found, extra=tuple(extra))
 
 
 def align(

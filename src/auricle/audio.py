@@ -248,9 +248,9 @@ def _open_sound(path: Path, most_values: float) -> Iterator[_Source]:
         # soundfile takes a suffix .raw for raw samples and asks for their rate
         file = None if path.suffix.lower() == ".raw" else soundfile.SoundFile(_native(path))
     except soundfile.SoundFileError as error:
-        why = str(getattr(error, "error_string", error))
-        if "regular file" in why:  # libsndfile's word for an MP3 in which no frame can be decoded
-            why = f"damaged, or no {path.suffix.lower().lstrip('.') or 'sound'} at all"
+        why = getattr(error, "error_string", str(error))
+        if "regular file" in why:  # libsndfile's word for an MP3 without a frame
+            why = "damaged, or of another format than its name says"
         raise DataError(f"{path} {_not_sound(why)}") from None
     if file is None or file.format not in READABLE:
         raise DataError(f"{path} {_not_sound('no header of a known format')}")

@@ -18,12 +18,13 @@ from auricle.align import (
     search,
 )
 from auricle.aligner import align, align_many, posteriors_many
+from auricle.bundle import LEXICON
 from auricle.cli import app
-from auricle.decode import Lexicon
+from auricle.decode import BeamSettings, GreedySettings, Lexicon
 from auricle.errors import DataError
 from auricle.runtime import Recognizer
 from auricle.text import BLANK, CharTokenizer, PhonemeTokenizer
-from tones import GAP_S, RATE_HZ, TONE_S, save, sound, write
+from tones import GAP_S, RATE_HZ, SYMBOLS, TONE_S, save, sound, write
 
 LETTERS = CharTokenizer((BLANK, " ", "'", *"abcdefghijklmnopqrstuvwxyz"))
 FRAME_S = 0.04
@@ -284,6 +285,25 @@ def test_a_recording_that_is_cut_at_pauses(recognizer: Recognizer) -> None:
     assert starts_s == pytest.approx(wanted_s, abs=0.03)
 
 
+def test_what_is_not_in_the_text_is_words_even_of_phonemes(tmp_path: Path) -> None:
+    phones = {"unit": "phoneme", "symbols": [*SYMBOLS[:2], *"ABCDEF"]}
+    lexicon = b"cab C A B\nface F A C E\nbed B E D\n"
+    clip = save(tmp_path / "clip.wav", sound("cab face bed fade"))
+    for decode in (GreedySettings(), BeamSettings(beam=9)):
+        write(
+            tmp_path / "p.auricle",
+            more={LEXICON: lexicon},
+            tokenizer=phones,
+            decode=decode.to_dict(),
+        )
+        recognizer = Recognizer.load(tmp_path / "p.auricle")
+        found = align(recognizer, clip, "cab bed", settings=AlignSettings(extra=0.01))
+        assert [word.text for word in found.transcript.words] == ["cab", "bed"]
+        assert found.extra[0].text.split()[0] == "face"
+        assert not any(letter in each.text for each in found.extra for letter in "ABCDEF-")
+        assert all(each.start_s < each.end_s for each in found.extra)
+
+
 def test_one_that_fails_does_not_stop_the_others(recognizer: Recognizer, tmp_path: Path) -> None:
     good = save(tmp_path / "good.wav", sound("face"))
     pairs = [(good, "face"), (tmp_path / "gone.wav", "face"), (good, "好"), (good, "a face")]
@@ -323,6 +343,21 @@ def test_the_command_writes_every_format(folder: Path, tmp_path: Path) -> None:
     assert [word["word"] for word in values["words"]] == ["abba"]
     assert values["missing"][0] | {"after": 0} == {"word": "fed", "number": 1, "after": 0}
     assert values["extra"] == []
+    told = CliRunner().invoke(
+        app,
+        [
+            "align",
+            str(folder / "a.wav"),
+            str(tmp_path / "text.txt"),
+            "omitted=0.01",
+            "--model",
+            str(model),
+        ],
+    )
+    assert told.stderr == (
+        "a: 1 words of the text not heard, 0 times something heard that is not in the text:"
+        " see missing and extra\n"
+    )
     strict = run(folder / "a.wav", tmp_path / "text.txt", "--strict", "--model", model)
     assert len(json.loads(strict)["words"]) == 2
     lines = run(folder / "b.wav", "--model", model, "--format", "ctm").splitlines()
@@ -340,6 +375,8 @@ def test_the_command_takes_folders(folder: Path, tmp_path: Path) -> None:
         "b.textgrid",
     ]
     assert "face a cab" in (out / "b.srt").read_text(encoding="utf-8")
+    words = ["align", str(folder), "--model", str(model), "--output", str(out)]
+    assert CliRunner().invoke(app, words).stderr == f"2 written to {out}/\n"
     lines = run(folder, "omitted=0.1", "--model", model).splitlines()
     assert [json.loads(line)["file"] for line in lines] == ["a", "b"]
 

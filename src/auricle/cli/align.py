@@ -1,6 +1,7 @@
 """auricle align."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,10 +100,25 @@ def _run(
                 write_text(output_dir / f"{name}.{style}", shown)
             else:
                 output.print(shown, markup=False, end="")
-            if style != "json":  # which holds the differences itself
-                for line in _differences(answer):
-                    errors.print(f"{name}: {line}", markup=False)
+            _tell(name, answer, style)
+    if output_dir:
+        told = f"{len(jobs.names) - failed} written to {output_dir}{os.sep}"
+        errors.print(told, markup=False, soft_wrap=True)
     return failed
+
+
+def _tell(name: str, answer: Aligned, style: Style) -> None:
+    """Where text and sound differ: JSON holds that itself, so there their number is enough."""
+    if style == "json" and (answer.missing or answer.extra):
+        errors.print(
+            f"{name}: {len(answer.missing)} words of the text not heard, {len(answer.extra)} times"
+            " something heard that is not in the text: see missing and extra",
+            markup=False,
+            soft_wrap=True,
+        )
+    elif style != "json":
+        for line in _differences(answer):
+            errors.print(f"{name}: {line}", markup=False, soft_wrap=True)
 
 
 def _jobs(recording: Path, text: Path | None, rate_hz: int) -> _Jobs:
@@ -159,4 +175,5 @@ def _differences(answer: Aligned) -> Iterator[str]:
     for missing in answer.missing:
         yield f"{missing.after_s:.2f} s: in the text, not heard: {missing.text}"
     for extra in answer.extra:
-        yield f"{extra.start_s:.2f} s: heard, not in the text: {extra.text}"
+        span = f"{extra.start_s:.2f} to {extra.end_s:.2f} s"
+        yield f"{span}: heard, not in the text: {extra.text or '(no word of the vocabulary)'}"
