@@ -29,7 +29,7 @@ from auricle.checkpoint import pack_weights
 from auricle.config import Settings
 from auricle.errors import ConfigError, ModelError
 from auricle.features import FeatureSettings, FrontEnd
-from auricle.runtime import BATCH, Float32, Session
+from auricle.runtime import BATCH, Float32, Session, silent_onnxruntime
 
 OPSET = 17
 GATE_S = ((4.0,), (2.3, 0.7), (1.0, 3.1, 0.1, 1.7, 0.4), (30.0,))  # batches, by seconds of sound
@@ -193,6 +193,8 @@ def quantise_onnx(source: Path, target: Path) -> None:
     score would depend on the machine.
     """
     import onnx
+
+    silent_onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(source)

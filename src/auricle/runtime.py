@@ -35,8 +35,10 @@ from auricle.decode import (
     assemble,
     build_decoder,
 )
+from auricle.decode.hotwords import split_hotwords
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
 from auricle.features import FeatureSettings, FrontEnd
+from auricle.pronounce import Alike
 from auricle.results import Alternative, Transcript
 from auricle.text import normalise
 from auricle.vocabulary import read_lm, read_vocabulary
@@ -64,6 +66,18 @@ def at_pauses(chunks: Iterable[Float32], rate_hz: int) -> Iterator[tuple[float, 
     return audio.split_at_pauses(chunks, rate_hz, longest_s=LONGEST_S)
 
 
+def silent_onnxruntime() -> Any:
+    """The module onnxruntime, kept from reporting home.
+
+    Since 1.29 its builds write an identifier of the device below the home directory and send events
+    to its maker, unless this variable is set before the first import. Who has set it has decided.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 class Session:
     """An ONNX graph on the processor: (T, F) features in, one array per utterance out.
 
@@ -75,9 +89,8 @@ class Session:
     """
 
     def __init__(self, graph: bytes, *, threads: int | None = None, name: str = GRAPH) -> None:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
-
+        onnxruntime = silent_onnxruntime()
+        state = onnxruntime.capi.onnxruntime_pybind11_state
         # They have no base of their own. As ONNX Runtime gets the graph as bytes, without a path,
         # it refuses weights that would lie in other files.
         self._failures = tuple(
@@ -335,6 +348,27 @@ class Recognizer:
         """
         return self._lm if self._lm is not None else read_lm(self.engine.bundle)
 
+    def guessed(self, words: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """How words sound that the lexicon does not have, told from those that it has.
+
+        Nothing for a model whose words are spelt as they are written.
+
+        Args:
+            words: normalised.
+        """
+        lexicon = self.lexicon
+        if lexicon is None or self._alike is None:
+            return {}
+        unknown = dict.fromkeys(words).keys() - set(lexicon.words)
+        return self._alike.speak(sorted(unknown))
+
+    @cached_property
+    def _alike(self) -> Alike | None:
+        lexicon = self.lexicon
+        if lexicon is None or not lexicon.pronounced:
+            return None
+        return Alike(zip(lexicon.words, lexicon.sounds, strict=True))
+
     def decoder(
         self, decode: DecodeSettings | None = None, hotwords: Sequence[str] = ()
     ) -> Decoder:
@@ -342,8 +376,9 @@ class Recognizer:
 
         Args:
             decode: how, if not as the recogniser does by itself.
-            hotwords: words that are likelier here. They need a beam: without `decode`, a model
-                that decodes greedily by itself takes the defaults of `BeamSettings` for them.
+            hotwords: words that are likelier here; one that the lexicon lacks is taken to sound as
+                `guessed` says. They need a beam: without `decode`, a model that decodes greedily by
+                itself takes the defaults of `BeamSettings` for them.
 
         Raises:
             ConfigError: for settings or hotwords that this model cannot follow.
@@ -410,12 +445,15 @@ class Recognizer:
         if self._lm is not None:  # fitted to what another one says
             calibration = None
         needs_lm = isinstance(settings, BeamSettings) or calibration or self.lexicon
+        lexicon = self.lexicon
+        if lexicon and (spoken := self.guessed(split_hotwords(hotwords))):
+            lexicon = lexicon.widened(spoken)
         return build_decoder(
             settings,
             self.tokenizer,
             self.frame_s,
             lm=self.lm if needs_lm else None,
-            lexicon=self.lexicon,
+            lexicon=lexicon,
             hotwords=hotwords,
             calibration=calibration,
         )

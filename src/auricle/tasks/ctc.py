@@ -27,7 +27,7 @@ from auricle.losses import Trigrams, best_paths, ctc_crf_nll, ctc_nll
 from auricle.metrics import score_characters, score_words
 from auricle.models.decoders import FrameClassifier
 from auricle.models.encoders import ConvLSTMSettings, EncoderSettings, build_encoder
-from auricle.pronounce import speak_alike
+from auricle.pronounce import Alike
 from auricle.results import Transcript
 from auricle.text import (
     PhonemeTokenizer,
@@ -165,7 +165,7 @@ class CTCTask:
             )
         texts = (normalise(e.text or "", config.text.normaliser) for e in (*train, *valid))
         words = sorted(set().union(*map(tokenizer.unknown, texts)))
-        guessed = speak_alike(tokenizer.lexicon, words)
+        guessed = Alike(tokenizer.lexicon.items()).speak(words)
         return cls(config, tokenizer.widened(guessed), pronounced=guessed)._counted(train)
 
     @property
