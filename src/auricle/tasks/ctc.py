@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from auricle.augment import Augmenter, AugmentSettings, generator
@@ -25,7 +25,8 @@ from auricle.features import FeatureSettings, FrontEnd
 from auricle.losses import ctc_nll
 from auricle.metrics import score_characters, score_words
 from auricle.models.decoders import FrameClassifier
-from auricle.models.encoders import ConvLSTMSettings, EncoderSettings, build_encoder
+from auricle.models.encoders import ConvLSTMSettings, Encoder, EncoderSettings, build_encoder
+from auricle.models.streaming import StreamingLSTMSettings
 from auricle.pronounce import speak_alike
 from auricle.results import Transcript
 from auricle.text import (
@@ -62,6 +63,16 @@ class CTCSettings(Settings):
     budget: BudgetSettings = BudgetSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     loop: LoopSettings = LoopSettings()
+
+    @model_validator(mode="after")
+    def _hears_live_sound(self) -> Self:
+        streams = isinstance(self.encoder, StreamingLSTMSettings)
+        if streams and self.features.kind != "wave" and self.features.normalise == "utterance":
+            raise ValueError(
+                'features.normalise = "utterance" needs the whole recording, which a'
+                " streaming_lstm encoder does not wait for: set it to running or none"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -111,7 +122,7 @@ class CTCTask:
         self.front_end = FrontEnd(config.features)
         self._augmenter = Augmenter(config.augment)
         self._sounds = SoundCache(config.features.sample_rate_hz, config.batches.cache_mb)
-        self.stride = build_encoder(self.front_end.dim, config.encoder).stride
+        self.stride = self._encoder().stride
 
     @classmethod
     def learn(
@@ -236,8 +247,7 @@ class CTCTask:
         )
 
     def model(self) -> nn.Module:
-        encoder = build_encoder(self.front_end.dim, self.config.encoder)
-        return FrameClassifier(encoder, len(self.tokenizer.symbols), self.config.dropout)
+        return FrameClassifier(self._encoder(), len(self.tokenizer.symbols), self.config.dropout)
 
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}
@@ -303,6 +313,9 @@ class CTCTask:
 
     def show(self, example: Example, result: Transcript) -> dict[str, str]:
         return {"id": example.id, "reference": example.text or "", "hypothesis": result.text}
+
+    def _encoder(self) -> Encoder:
+        return build_encoder(self.front_end.dim, self.config.encoder, self.front_end.hop_s)
 
     def _features(
         self, example: Example, target: NDArray[np.int64], draw: Draw | None
