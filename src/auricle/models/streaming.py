@@ -59,7 +59,7 @@ class StreamingLSTM(nn.Module):
     """
 
     stride = 4
-    first_layers = ("first", "second")
+    first_layers: tuple[str, ...] = ("first", "second")
 
     def __init__(self, features: int, settings: StreamingLSTMSettings, hop_s: float) -> None:
         super().__init__()
@@ -76,7 +76,8 @@ class StreamingLSTM(nn.Module):
         widths = [s.dim, *[s.hidden] * (s.layers - 1)]
         self.lstms = nn.ModuleList(nn.LSTM(w, s.hidden, batch_first=True) for w in widths)
         share, rest = divmod(self.look_ahead, s.layers)
-        self.aheads = nn.ModuleList(RowConv(s.hidden, share + (n < rest)) for n in range(s.layers))
+        self._late = [share + (layer < rest) for layer in range(s.layers)]
+        self.aheads = nn.ModuleList(RowConv(s.hidden, late) for late in self._late)
         self.norms = nn.ModuleList(nn.LayerNorm(s.hidden) for _ in widths)
         self.dropout = nn.Dropout(s.dropout)
         self.state = {
@@ -130,8 +131,7 @@ class StreamingLSTM(nn.Module):
             y, (h, c) = lstm(y, (h, c))
             hidden.append(h.transpose(0, 1))
             cell.append(c.transpose(0, 1))
-            late = self.aheads[number].late
-            if late:
+            if late := self._late[number]:
                 y = torch.cat([state["ahead"][:, row : row + late].to(y.dtype), y], 1)
                 ahead.append(y[:, -late:])
                 row += late
