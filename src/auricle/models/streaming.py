@@ -41,6 +41,7 @@ class StreamingLSTMSettings(Settings):
 class Streams(Protocol):
     """What an encoder offers beside `Encoder` when it can hear sound as it comes."""
 
+    stride: int  # as in `Encoder`
     look_ahead: int  # output frames that `step` is late, which is all that it looks ahead
     state: Mapping[str, tuple[int, int]]  # what it remembers: name -> (rows, width)
 
@@ -81,7 +82,7 @@ class StreamingLSTM(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(s.hidden) for _ in widths)
         self.dropout = nn.Dropout(s.dropout)
         self.state = {
-            "features": (1, features),
+            "frame": (1, features),
             "halved": (1, s.channels * halved),
             "hidden": (s.layers, s.hidden),
             "cell": (s.layers, s.hidden),
@@ -108,8 +109,8 @@ class StreamingLSTM(nn.Module):
             (B, rows, width).
         """
         after: dict[str, Tensor] = {}
-        y = torch.cat([state["features"], x], 1)
-        after["features"] = y[:, -1:]
+        y = torch.cat([state["frame"], x], 1)
+        after["frame"] = y[:, -1:]
         y = torch.relu(self.first(y[:, None]))
         batch, channels, _, bands = y.shape
         before = state["halved"].reshape(batch, channels, 1, bands).to(y.dtype)
