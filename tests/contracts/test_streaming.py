@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.sync.client import connect
 
 from auricle.bundle import Bundle, Card
 from auricle.config import resolve
@@ -24,6 +25,7 @@ from auricle.models.streaming import StreamingLSTMSettings
 from auricle.runtime import Float32, Recognizer
 from auricle.stream import Heard, LiveHearing, LiveSettings, State, Streamer
 from auricle.tasks.ctc import CTCSettings
+from serving import serving
 
 RATE_HZ = 16_000
 FEATURES = FeatureSettings(mels=20, normalise="none")
@@ -196,13 +198,37 @@ def test_a_session_of_hours_takes_no_more_memory_than_one_of_minutes(greedy: Rec
     """What is remembered of silence and of speech without end stays bounded."""
     streamer = Streamer.of(greedy)
     state = streamer.start()
-    for piece in [spoken(-30.0), spoken(30.0)]:
+    for piece in [spoken(-15.0), spoken(20.0)]:
         for at in range(0, len(piece), RATE_HZ):
             state = streamer.step(piece[at : at + RATE_HZ], state).state
             assert isinstance(state.hearing, LiveHearing)
             assert len(state.hearing.recent) <= 6 * RATE_HZ
             assert len(state.hearing.marks) <= 6 / 0.16
             assert state.hearing.samples <= 16 * RATE_HZ
+
+
+def test_over_the_websocket_it_is_the_same(
+    bundle: Bundle, greedy: Recognizer, tmp_path: Path
+) -> None:
+    pcm16 = np.round(SOUND * 32_768).astype("<i2").tobytes()
+    sound = np.frombuffer(pcm16, "<i2").astype(np.float32) / 32_768
+    with (
+        serving(tmp_path, models={"live": str(bundle.path)}) as server,
+        connect(server.url.replace("http", "ws") + "/v1/realtime") as connection,
+    ):
+        for at in range(0, len(pcm16), 3_001):
+            connection.send(pcm16[at : at + 3_001])
+        connection.send('{"type": "input_audio_buffer.commit"}')
+        got = [json.loads(connection.recv(timeout=60))]
+        while got[-1]["type"] != "committed":
+            got.append(json.loads(connection.recv(timeout=60)))
+    wanted = only_heard(told(Streamer.of(greedy), sound, [10**9]))
+    assert len(wanted) > 10
+    assert len(got) == 1 + len(wanted) + 1
+    for message, heard in zip(got[1:-1], wanted, strict=True):
+        assert (message["type"], message["item"]) == (heard.kind, heard.number)
+        assert message["text"] == " ".join(word.text for word in heard.words)
+        assert sum(word.get("stable", True) for word in message["words"]) == heard.stable
 
 
 def test_the_card_says_how_the_graph_streams(bundle: Bundle) -> None:
