@@ -121,13 +121,18 @@ def said(streamer: Streamer, samples: Any) -> str:
     return " ".join(word.text for word in (*words, *streamer.finish(state).final))
 
 
-def rows_of(late: Sequence[dict[str, float]], of: int) -> tuple[list[tuple[str, str]], dict]:
+def rows_of(
+    late: Sequence[dict[str, float]], ends: Sequence[float], of: int
+) -> tuple[list[tuple[str, str]], dict[str, Any]]:
     """Percentiles of each appearance."""
-    rows, numbers = [("words found in finals", f"{len(late)} of {of}")], {"words": len(late)}
-    for name in late[0] if late else ():
-        p50, p95 = np.percentile([each[name] for each in late], [50, 95])
-        rows.append((f"a word's end to {name}", f"p50 {p50:.2f} s, p95 {p95:.2f} s"))
-        numbers[name] = {"p50_s": p50, "p95_s": p95}
+    rows = [("words found in finals", f"{len(late)} of {of}")]
+    numbers: dict[str, Any] = {"words": len(late), "sought": of}
+    times = {f"a word's end to {name}": [e[name] for e in late] for name in (late or [{}])[0]}
+    for name, values in {**times, "an utterance's last word to its final": ends}.items():
+        if values:
+            p50, p95 = map(float, np.percentile(values, [50, 95]))
+            rows.append((name, f"p50 {p50:.2f} s, p95 {p95:.2f} s"))
+            numbers[name] = {"p50_s": p50, "p95_s": p95}
     return rows, {"latency": numbers}
 
 
@@ -155,7 +160,7 @@ def main() -> None:
     uncut = Streamer.of(recognizer, LiveSettings(step_s=settings.step_s, pause_s=5, longest_s=20))
     offline = [recognizer.transcribe(clip).text for clip in clips]
     whole = [said(uncut, samples) for samples, _ in clips] if streaming else offline
-    late, finals, busy_s, sound_s, words = [], [], 0.0, 0.0, 0
+    late, ends, finals, busy_s, sound_s, words = [], [], [], 0.0, 0.0, 0
     spoken = spoken_words(recognizer, arguments.ends, clips, texts)
     for (samples, _), truth in zip(clips, spoken, strict=True):
         sound = paused(samples, rate_hz)
@@ -163,6 +168,8 @@ def main() -> None:
         busy_s, sound_s, words = busy_s + took_s, sound_s + len(sound) / rate_hz, words + len(truth)
         found = [w.text for e in events if e.heard.kind == "final" for w in e.heard.words]
         finals.append(" ".join(found))
+        said_last = [e for e in events if e.heard.kind == "final" and e.heard.words]
+        ends += [e.at_s - e.heard.words[-1].end_s for e in said_last]
         late += [each for word in truth if (each := lateness(events, word))]
     errors = {
         "offline": score_words(texts, offline),
@@ -170,7 +177,7 @@ def main() -> None:
         "live, as served": score_words(texts, finals),
     }
     unequal = sum(a != b for a, b in zip(offline, whole, strict=True))
-    latency, numbers = rows_of(late, words)
+    latency, numbers = rows_of(late, ends, words)
     rows = [
         ("look-ahead", f"{streaming.look_ahead_ms:g} ms" if streaming else "hears again and again"),
         *((f"WER {name}", common.percent(counts)) for name, counts in errors.items()),
