@@ -202,10 +202,10 @@ def write_bundle(path: str | os.PathLike[str], card: Card, members: Mapping[str,
         for name, data in sorted(members.items())
     }
     card = card.model_copy(update={"format_version": FORMAT_VERSION, "members": listed})
-    values = card.to_dict()
-    if card.streaming is None:  # as in the files of versions that did not know it
-        del values["streaming"]
     try:
+        values = card.to_dict()
+        if card.streaming is None:  # as in the files of versions that did not know it
+            del values["streaming"]
         text = json.dumps(values, ensure_ascii=False, indent=1)
     except ValueError as error:
         raise ModelError(f"{path}: the card is not JSON: {error}") from None

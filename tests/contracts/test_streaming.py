@@ -195,7 +195,7 @@ def test_a_state_never_changes(greedy: Recognizer) -> None:
 
 
 def test_a_session_of_hours_takes_no_more_memory_than_one_of_minutes(greedy: Recognizer) -> None:
-    """What is remembered of silence and of speech without end stays bounded."""
+    """What is remembered, of silence or of speech without end, stays bounded."""
     streamer = Streamer.of(greedy)
     state = streamer.start()
     for piece in [spoken(-15.0), spoken(20.0)]:

@@ -155,17 +155,18 @@ def test_an_utterance_without_a_pause_is_cut_at_its_quietest() -> None:
     assert [text for each in finals for text in texts(each)] == [f"w{n}" for n in range(1, 30)]
 
 
-def test_silence_costs_little_and_says_nothing() -> None:
+@pytest.mark.parametrize(("silence_s", "longest_s"), [(0.0, 2.0), (1.0, 2.8)])
+def test_silence_costs_little_and_says_nothing(silence_s: float, longest_s: float) -> None:
     lengths = []
 
     def noting(samples: Float32) -> tuple[Word, ...]:
         lengths.append(len(samples))
         return ()
 
-    utterances = session(noting)
+    utterances = session(noting, LiveSettings(silence_s=silence_s))
     for _ in range(100):
         assert list(utterances.push(np.zeros(400, np.float32))) == []
-    assert max(lengths) <= 2.0 * RATE_HZ
+    assert longest_s - 0.4 <= max(lengths) / RATE_HZ <= longest_s
 
 
 def test_words_that_vanish_are_taken_back() -> None:
