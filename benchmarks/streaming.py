@@ -159,7 +159,7 @@ def main() -> None:
     served = Streamer.of(recognizer, settings)
     uncut = Streamer.of(recognizer, LiveSettings(step_s=settings.step_s, pause_s=5, longest_s=20))
     offline = [recognizer.transcribe(clip).text for clip in clips]
-    whole = [said(uncut, samples) for samples, _ in clips] if streaming else offline
+    whole = [said(uncut, samples) for samples, _ in clips] if streaming else []
     late, ends, finals, busy_s, sound_s, words = [], [], [], 0.0, 0.0, 0
     spoken = spoken_words(recognizer, arguments.ends, clips, texts)
     for (samples, _), truth in zip(clips, spoken, strict=True):
@@ -171,17 +171,14 @@ def main() -> None:
         said_last = [e for e in events if e.heard.kind == "final" and e.heard.words]
         ends += [e.at_s - e.heard.words[-1].end_s for e in said_last]
         late += [each for word in truth if (each := lateness(events, word))]
-    errors = {
-        "offline": score_words(texts, offline),
-        "live, not cut": score_words(texts, whole),
-        "live, as served": score_words(texts, finals),
-    }
-    unequal = sum(a != b for a, b in zip(offline, whole, strict=True))
+    heard = {"offline": offline, "live, not cut": whole, "live, as served": finals}
+    errors = {name: score_words(texts, each) for name, each in heard.items() if each}
+    unequal = sum(a != b for a, b in zip(offline, whole, strict=False))
     latency, numbers = rows_of(late, ends, words)
     rows = [
         ("look-ahead", f"{streaming.look_ahead_ms:g} ms" if streaming else "hears again and again"),
         *((f"WER {name}", common.percent(counts)) for name, counts in errors.items()),
-        ("clips heard otherwise than offline, not cut", f"{unequal} of {len(clips)}"),
+        ("not cut, otherwise than offline", f"{unequal} of {len(whole)} clips"),
         *latency,
         ("processor time of one stream", f"{busy_s / sound_s:.1%} of one core"),
     ]

@@ -64,7 +64,8 @@ _DAMAGE = (
 
 
 MemoryName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-Extent = Annotated[int, Field(ge=1, le=65_536)]
+Rows = Annotated[int, Field(ge=1, le=1_024)]  # times Width: what a stranger can make us hold
+Width = Annotated[int, Field(ge=1, le=16_384)]
 
 
 class Member(Settings):
@@ -84,7 +85,7 @@ class Streaming(Settings):
     look_ahead_frames: int = Field(ge=0, le=1_000)  # so many of its frames the outputs are late
     look_ahead_ms: float = Field(ge=0, le=60_000)  # the same, for people
     chunk_frames: int = Field(ge=1, le=1_000)  # a chunk has a multiple of so many feature frames
-    state: dict[MemoryName, tuple[Extent, Extent]] = Field(min_length=1, max_length=16)
+    state: dict[MemoryName, tuple[Rows, Width]] = Field(min_length=1, max_length=16)
 
 
 class Card(Settings):
