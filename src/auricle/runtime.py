@@ -15,7 +15,7 @@ Axes: B batch, T feature frames, F features, T2 output frames, V symbols, N samp
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any, Generic, Self, TypeVar
@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle import audio
-from auricle.bundle import GRAPH, Bundle, find_model
+from auricle.bundle import GRAPH, Bundle, Streaming, find_model
 from auricle.decode import (
     BeamSettings,
     Decoder,
@@ -50,6 +50,8 @@ CHUNK_S = 10.0  # sound read at once
 DECODERS = 4  # kept ready, for other settings or hotwords
 
 Float32 = NDArray[np.float32]
+Memory = Mapping[str, Float32]
+"""What a graph that hears sound as it comes remembers: (1, rows, width) by name."""
 Source = str | os.PathLike[str] | tuple[NDArray[Any], int]
 """A file; or samples within -1..1, (N,) or (N, channels), and their rate in Hz."""
 Progress = Callable[[float], None]
@@ -84,13 +86,24 @@ class Session:
     The graph takes `features` (B, T, F) float32 and `lengths` (B,) int64, and gives (B, T2, ...)
     float32 and its lengths (B,) int64. Safe to call from several threads.
 
+    Args:
+        streaming: how the graph hears sound as it comes, if it does: `step` then hears chunks.
+
     Raises:
         ModelError: when ONNX Runtime cannot load the graph, or it is not of this form.
     """
 
-    def __init__(self, graph: bytes, *, threads: int | None = None, name: str = GRAPH) -> None:
+    def __init__(
+        self,
+        graph: bytes,
+        *,
+        threads: int | None = None,
+        name: str = GRAPH,
+        streaming: Streaming | None = None,
+    ) -> None:
         onnxruntime = silent_onnxruntime()
         state = onnxruntime.capi.onnxruntime_pybind11_state
+
         # They have no base of their own. As ONNX Runtime gets the graph as bytes, without a path,
         # it refuses weights that would lie in other files.
         self._failures = tuple(
@@ -113,23 +126,66 @@ class Session:
             outputs = self._session.get_outputs()
         except self._failures as error:
             raise ModelError(f"{name}: ONNX Runtime cannot load the graph: {error}") from None
-        if inputs != ["features", "lengths"] or len(outputs) != 2:
+        self.streaming = streaming
+        self._memory = streaming.state if streaming else {}
+        needed = ["features", "lengths", *self._memory]
+        if inputs != needed or len(outputs) != len(needed):
             raise ModelError(
                 f"{name}: the graph has inputs {inputs} and {len(outputs)} outputs; needed are"
-                " features and lengths, and two"
+                f" {' and '.join(needed)}, and {len(needed)}"
             )
 
     def __call__(self, features: Sequence[Float32]) -> list[Float32]:
         """(T, F) each, T >= 1 -> (T2, ...) each."""
+        late = self.streaming.look_ahead_frames if self.streaming else 0
         lengths = np.array([len(each) for each in features], np.int64)
-        padded = np.zeros((len(features), lengths.max(), features[0].shape[1]), np.float32)
+        frames = self._frames(int(lengths.max()))
+        padded = np.zeros((len(features), frames, features[0].shape[1]), np.float32)
         for row, each in zip(padded, features, strict=True):
             row[: len(each)] = each
+        outputs, ends, *_ = self._run(padded, lengths, self._silent(len(features)))
+        return [output[late : late + end] for output, end in zip(outputs, ends, strict=True)]
+
+    def start(self) -> Memory:
+        """What the graph remembers before the first chunk of an utterance."""
+        return self._silent(1)
+
+    def step(self, chunk: Float32, memory: Memory) -> tuple[Float32, Memory]:
+        """One more chunk of an utterance, of a graph that hears sound as it comes.
+
+        Args:
+            chunk: (T, F), T a multiple of `chunk_frames`.
+            memory: of the chunk before, which is left as it is; `start()` before the first one.
+
+        Returns:
+            (T2, ...), late by `look_ahead_frames`; and what to remember.
+        """
+        outputs, _, *after = self._run(chunk[None], np.array([len(chunk)], np.int64), memory)
+        return outputs[0], dict(zip(self._memory, after, strict=True))
+
+    def padded(self, features: Float32) -> Float32:
+        """(T, F) and the silence after it that brings out the last of what `step` gives late."""
+        return np.pad(features, ((0, self._frames(len(features)) - len(features)), (0, 0)))
+
+    def _frames(self, frames: int) -> int:
+        if not self.streaming:
+            return frames
+        chunk = self.streaming.chunk_frames
+        return chunk * (-(-frames // chunk) + self.streaming.look_ahead_frames)
+
+    def _silent(self, batch: int) -> Memory:
+        return {name: np.zeros((batch, *shape), "f") for name, shape in self._memory.items()}
+
+    def _run(
+        self, features: Float32, lengths: NDArray[np.int64], memory: Memory
+    ) -> list[NDArray[Any]]:
         try:
-            outputs, ends = self._session.run(None, {"features": padded, "lengths": lengths})
+            found: list[NDArray[Any]] = self._session.run(
+                None, {"features": features, "lengths": lengths, **memory}
+            )
         except self._failures as error:
             raise ModelError(f"{self._name}: the graph failed: {error}") from None
-        return [output[:end] for output, end in zip(outputs, ends, strict=True)]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +235,13 @@ class Engine:
         except ConfigError as error:
             raise ModelError(f"{bundle.path}: {error}") from None
         self.rate_hz = self.front_end.settings.sample_rate_hz
-        self.session: Run = Session(bundle.member(GRAPH), threads=threads, name=str(bundle.path))
+        self.graph = Session(
+            bundle.member(GRAPH),
+            threads=threads,
+            name=str(bundle.path),
+            streaming=bundle.card.streaming,
+        )
+        self.session: Run = self.graph  # a server puts something before it
 
     def answer_many(
         self,

@@ -31,7 +31,8 @@ from auricle.serve.forms import hotwords_of, timed
 from auricle.serve.house import House
 from auricle.serve.metrics import Metrics
 from auricle.serve.refusals import error_object
-from auricle.serve.utterances import Heard, Utterances
+from auricle.serve.utterances import Utterances
+from auricle.stream import Heard, Streamer
 
 ROUTE = "/v1/realtime"
 MESSAGE_BYTES = 2**20  # of one message; the server closes on a longer one
@@ -61,8 +62,9 @@ def router(house: House) -> APIRouter:
                 return
             try:
                 ear = house.ears.named(model)
-                hear = partial(ear.hear_samples, hotwords=hotwords_of([prompt]))
-                utterances = Utterances(hear, ear.rate_hz)
+                words = hotwords_of([prompt])
+                making = partial(Streamer.of, ear.recognizer, hotwords=words)
+                utterances = Utterances(await house.ears.run(making))
                 resampler = audio.Resampler(rate, ear.rate_hz)
                 session = Session(socket, house.ears, utterances, resampler, rate, house.metrics)
                 await socket.send_json(

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from auricle.augment import Augmenter, AugmentSettings, generator
@@ -26,7 +26,8 @@ from auricle.features import FeatureSettings, FrontEnd
 from auricle.losses import Trigrams, best_paths, ctc_crf_nll, ctc_nll
 from auricle.metrics import score_characters, score_words
 from auricle.models.decoders import FrameClassifier
-from auricle.models.encoders import ConvLSTMSettings, EncoderSettings, build_encoder
+from auricle.models.encoders import ConvLSTMSettings, Encoder, EncoderSettings, build_encoder
+from auricle.models.streaming import StreamingLSTMSettings
 from auricle.pronounce import Alike
 from auricle.results import Transcript
 from auricle.text import (
@@ -66,6 +67,16 @@ class CTCSettings(Settings):
     budget: BudgetSettings = BudgetSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     loop: LoopSettings = LoopSettings()
+
+    @model_validator(mode="after")
+    def _hears_live_sound(self) -> Self:
+        streams = isinstance(self.encoder, StreamingLSTMSettings)
+        if streams and self.features.kind != "wave" and self.features.normalise == "utterance":
+            raise ValueError(
+                'features.normalise = "utterance" needs the whole recording, which a'
+                " streaming_lstm encoder does not wait for: set it to running or none"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,7 @@ class CTCTask:
             )
         self._augmenter = Augmenter(config.augment)
         self._sounds = SoundCache(config.features.sample_rate_hz, config.batches.cache_mb)
-        self.stride = build_encoder(self.front_end.dim, config.encoder).stride
+        self.stride = self._encoder().stride
         self._trigrams: Trigrams | None = None  # counted in the training texts, for CTC-CRF
 
     @classmethod
@@ -238,11 +249,10 @@ class CTCTask:
         )
 
     def model(self) -> nn.Module:
-        encoder = build_encoder(self.front_end.dim, self.config.encoder)
         symbols, trigrams = len(self.tokenizer.symbols), None
         if self.config.criterion == "ctc_crf":
             trigrams = deepcopy(self._trigrams) or Trigrams(symbols)
-        return FrameClassifier(encoder, symbols, self.config.dropout, trigrams)
+        return FrameClassifier(self._encoder(), symbols, self.config.dropout, trigrams)
 
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}
@@ -325,6 +335,9 @@ class CTCTask:
             told = (self.tokenizer.encode(t) for t in texts if not self.tokenizer.unknown(t))
             self._trigrams = Trigrams.learn(told, len(self.tokenizer.symbols))
         return self
+
+    def _encoder(self) -> Encoder:
+        return build_encoder(self.front_end.dim, self.config.encoder, self.front_end.hop_s)
 
     def _features(
         self, example: Example, target: NDArray[np.int64], draw: Draw | None
