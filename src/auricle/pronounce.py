@@ -224,7 +224,8 @@ class Alike:
         self._lexicon = tuple(lexicon)
 
     @cached_property
-    def _pronouncer(self) -> Pronouncer:
+    def pronouncer(self) -> Pronouncer:
+        """What was learned of the lexicon."""
         return Pronouncer.learn(self._lexicon, order=6, iterations=5)
 
     def speak(self, words: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -233,8 +234,8 @@ class Alike:
         words = [word for word in words if word and not set(word) - known]
         if not words:
             return {}
-        words = [word for word in words if not set(word) - self._pronouncer.letters]
-        found = zip(words, self._pronouncer.speak(words), strict=True)
+        words = [word for word in words if not set(word) - self.pronouncer.letters]
+        found = zip(words, self.pronouncer.speak(words), strict=True)
         return {word: said[0].phonemes for word, said in found if said and said[0].phonemes}
 
 
