@@ -9,7 +9,6 @@ but 503 and 507 (which it documents), and end with the files, handles and memory
 import argparse
 import collections
 import contextlib
-import gc
 import http.client
 import re
 import socket
@@ -23,7 +22,7 @@ from typing import Any
 
 import common
 
-from serving import Server, ask
+from serving import BOUNDARY, ROUTE, Server, ask, request_of
 
 sys.path.insert(0, str(common.ROOT / "tests"))
 
@@ -99,6 +98,18 @@ def drawn(port: int, count: int, seed: int) -> collections.Counter[str]:
     return statuses
 
 
+def warmed(port: int, seed: int) -> None:
+    """Fill pools and caches: threads, and as many decoders for hotwords as a server keeps."""
+    from hostile import CLIP
+
+    recording = request_of(CLIP)
+    for word in ("went", "down", "dogs", "water", "house", "morning"):
+        head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n{word}\r\n'
+        if (status := ask(port, "POST", ROUTE, head.encode() + recording)) != 200:
+            sys.exit(f"a request with hotwords: status {status}")
+    drawn(port, 500, seed + 1)
+
+
 def counted(port: int) -> collections.Counter[int]:
     """Answers by status, as the server counts them."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -118,7 +129,6 @@ def settled(server: Server) -> dict[str, float]:
     until_s = time.monotonic() + SETTLED_S
     while counted(server.port)[0] and time.monotonic() < until_s:
         time.sleep(0.2)
-    gc.collect()
     time.sleep(1.0)
     handles = list(Path(f"/proc/{server.process.pid}/fd").iterdir())
     kept = [path for path in server.state.glob("*/**/*") if path.is_file()]
@@ -160,7 +170,7 @@ def main() -> None:
         models = ["english", str(Path(folder, "tones.auricle"))]
         server = Server(Path(folder, "state"), models, *LIMITS, "threads=1")
         try:
-            drawn(server.port, 500, chosen.seed + 1)  # warms up: caches and pools are filled
+            warmed(server.port, chosen.seed)
             before, known = settled(server), counted(server.port)
             statuses = drawn(server.port, chosen.requests, chosen.seed)
             middle, ours = settled(server), counted(server.port)

@@ -302,7 +302,7 @@ class Recognizer:
         # A server's clients each have their hotwords: a decoder is made once for several requests.
         self._decoders = lru_cache(maxsize=DECODERS)(self._make_decoder)
         try:
-            self.decoder()
+            self._usual = self._make_decoder(self.decode, ())  # however many others come and go
         except ConfigError as error:
             raise ModelError(f"{path}: {error}") from None
 
@@ -358,6 +358,8 @@ class Recognizer:
         if hotwords and decode is None and isinstance(settings, GreedySettings):
             settings = BeamSettings()
         words = tuple(normalise(each, self.normaliser) for each in hotwords)
+        if settings == self.decode and not words:
+            return self._usual
         return self._decoders(settings, words)
 
     def transcribe(
