@@ -172,6 +172,7 @@ def clients(chosen: argparse.Namespace) -> dict[str, Any]:
         while len(list(handles.iterdir())) > before + 1 and time.monotonic() < until_s:
             time.sleep(0.1)
         gone_s = time.monotonic() - begun_s
+        left = list(Path(folder).glob("uploads/*/*"))
         found = {
             "held": len(slow),
             "health meanwhile": healthy,
@@ -179,7 +180,7 @@ def clients(chosen: argparse.Namespace) -> dict[str, Any]:
             "handles before": before,
             "handles after": len(list(handles.iterdir())),
             "all closed after, s": round(gone_s, 1),
-            "uploads left": len(list(Path(folder).glob("uploads/*/*"))) - 1,  # its lease
+            "uploads left": len([p for p in left if not p.name.startswith("lease")]),
         }
         for each in slow:
             each.close()

@@ -143,7 +143,7 @@ def test_closing_answers_what_waits_and_takes_no_more() -> None:
 def test_searches_of_requests_that_come_together_are_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also after more sets of hotwords than decoders are kept; who brings a batch searches alone."""
+    """Also after more sets of hotwords than are kept; who brings a batch searches alone."""
     recognizer = Recognizer.load(write(tmp_path / "m.auricle").path, threads=1)
     usual, sizes, leave, entered = recognizer.decoder(), [], threading.Event(), threading.Event()
     real = usual.decode_many
