@@ -1,6 +1,7 @@
 """Dynamic batching, over a graph that says what it was given."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -183,7 +184,8 @@ def test_searches_of_requests_that_come_together_are_one(
     shared.close()
 
 
-def wait_for(made: Batching[Any], count: int) -> None:
-    pause = threading.Event()
+def wait_for(made: Batching[Any], count: int, patience_s: float = 30.0) -> None:
+    until_s = time.monotonic() + patience_s
     while made.waiting < count:
-        pause.wait(0.005)
+        assert time.monotonic() < until_s
+        time.sleep(0.005)
