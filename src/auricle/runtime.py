@@ -17,7 +17,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
@@ -60,6 +60,8 @@ Cut = Callable[[Iterable[Float32], int], Iterator[tuple[float, Float32]]]
 """Chunks of sound and their rate -> pieces, the last one reaching to the end: start, samples."""
 Run = Callable[[Sequence[Float32]], list[Float32]]
 """(T, F) each, T >= 1 -> (T2, ...) each: `Session`, or what stands before it."""
+Read = Callable[[Decoder, Sequence[Float32]], Sequence[list[Reading]]]
+"""A decoder and the outputs (T2, V) of some pieces -> the readings of each."""
 R = TypeVar("R")
 
 
@@ -345,6 +347,9 @@ class Recognizer:
         lm: a language model over words, instead of the bundle's own.
         decode: how to decode, instead of the bundle's own way.
 
+    Attributes:
+        read: has a decoder read outputs; what stands before it may be put here.
+
     Raises:
         ModelError: for a bundle that is damaged or answers something else.
     """
@@ -366,12 +371,13 @@ class Recognizer:
         self.decode = decode or card.decode
         self.frame_s = engine.front_end.hop_s * card.stride  # of the output
         self.tokenizer, self.lexicon = read_vocabulary(engine.bundle)
+        self.read: Read = _read
         self._lm = lm
         self._check()
         # A server's clients each have their hotwords: a decoder is made once for several requests.
         self._decoders = lru_cache(maxsize=DECODERS)(self._make_decoder)
         try:
-            self.decoder()
+            self._usual = self._make_decoder(self.decode, ())  # however many others come and go
         except ConfigError as error:
             raise ModelError(f"{path}: {error}") from None
 
@@ -449,6 +455,8 @@ class Recognizer:
         if hotwords and decode is None and isinstance(settings, GreedySettings):
             settings = BeamSettings()
         words = tuple(normalise(each, self.normaliser) for each in hotwords)
+        if settings == self.decode and not words:
+            return self._usual
         return self._decoders(settings, words)
 
     def transcribe(
@@ -495,7 +503,7 @@ class Recognizer:
         Raises:
             ConfigError: as `decoder`.
         """
-        read = self.decoder(decode, hotwords).decode_many
+        read = partial(self.read, self.decoder(decode, hotwords))
         several = getattr(decode or self.decode, "nbest", 1) > 1
         return (
             (heard.source, heard.error or self._transcript(heard, several=several))
@@ -549,6 +557,10 @@ class Recognizer:
                 f"{bundle.path}: the graph makes {found.shape} (frames, symbols) of one second, the"
                 f" card says {wanted}: export the model again"
             )
+
+
+def _read(decoder: Decoder, outputs: Sequence[Float32]) -> list[list[Reading]]:
+    return decoder.decode_many(outputs)
 
 
 def _completed(begun: deque[Heard[R]]) -> Iterator[Heard[R]]:
