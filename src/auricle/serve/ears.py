@@ -23,7 +23,6 @@ from auricle.runtime import (
     CHUNK_S,
     LONGEST_S,
     Engine,
-    Float32,
     Recognizer,
     Source,
 )
@@ -64,7 +63,7 @@ class Ear:
 
     @property
     def rate_hz(self) -> int:
-        """Of the sound that `hear_samples` takes."""
+        """Of the sound that it hears."""
         return self.recognizer.engine.rate_hz
 
     @property
@@ -112,10 +111,6 @@ class Ear:
                 raise heard
             start_s = starts_s.popleft()
             yield Piece(start_s, start_s + heard.duration_s, shifted(heard.words, start_s))
-
-    def hear_samples(self, samples: Float32, hotwords: Sequence[str] = ()) -> tuple[Word, ...]:
-        """The words in (N,) samples at `rate_hz`, at most some seconds of them."""
-        return self.recognizer.transcribe((samples, self.rate_hz), hotwords=hotwords).words
 
     def transcript(self, pieces: list[Piece]) -> Transcript:
         """What the pieces of a whole recording make."""

@@ -12,18 +12,14 @@ to a commit; "error", before it closes.
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel, Field
-from starlette.exceptions import HTTPException
 
 from auricle import audio
-from auricle.errors import AuricleError, brief
 from auricle.serve.forms import MOST_LABELS, TOP_LABELS, labelled
 from auricle.serve.house import House
-from auricle.serve.incoming import sounds
+from auricle.serve.incoming import RATES_HZ, converse, sounds
 from auricle.serve.labelling import Labeller, Level, Meter
-from auricle.serve.live import RATES_HZ, TROUBLE, TRY_AGAIN, UNSUPPORTED
-from auricle.serve.refusals import error_object
 from auricle.spotting import Spotter, SpottingSettings
 
 ROUTE = "/v1/realtime/classifications"
@@ -54,22 +50,7 @@ def router(house: House) -> APIRouter:
     @made.websocket(ROUTE)
     async def realtime(socket: WebSocket, wish: Annotated[Wish, Query()]) -> None:
         """Sound in as it is made, labels out."""
-        offered = socket.headers.get("sec-websocket-protocol", "").split(",")
-        chosen = "realtime" if "realtime" in {each.strip() for each in offered} else None
-        await socket.accept(chosen)
-        with house.gate.live() as free:
-            if not free:
-                await socket.close(TRY_AGAIN, "too many live sessions; try again later")
-                return
-            try:
-                await _serve(house, socket, wish)
-            except WebSocketDisconnect:
-                pass
-            except HTTPException as error:
-                detail: Any = error.detail
-                await _end(socket, UNSUPPORTED, detail["message"])
-            except AuricleError as error:
-                await _end(socket, TROUBLE, str(error))
+        await converse(house, socket, lambda: _serve(house, socket, wish))
 
     return made
 
@@ -103,8 +84,3 @@ def messages(level: Level, top: int) -> Iterator[dict[str, Any]]:
     if (found := level.detection) is not None:
         sure = round(found.confidence, 4)
         yield {"type": "detection", **times, "label": found.keyword, "confidence": sure}
-
-
-async def _end(socket: WebSocket, code: int, why: str) -> None:
-    await socket.send_json({"type": "error", **error_object(400, brief(why))})
-    await socket.close(code, why[:60])

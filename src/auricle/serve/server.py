@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from auricle.errors import ConfigError
 from auricle.serve.app import SETTINGS_VARIABLE, create_app
-from auricle.serve.live import MESSAGE_BYTES
+from auricle.serve.incoming import MESSAGE_BYTES
 from auricle.serve.settings import ServeSettings
 
 HEADER_BYTES = 32_768  # of a request line with its headers
