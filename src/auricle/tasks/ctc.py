@@ -47,6 +47,7 @@ from auricle.train import (
     Update,
 )
 
+Float32 = NDArray[np.float32]
 MOST_SYMBOLS = 100  # for CTC-CRF: its time grows with their third power
 SHOWN_WORDS = 40  # whose pronunciation was guessed
 
@@ -61,6 +62,7 @@ class CTCSettings(Settings):
     dropout: float = Field(0.1, ge=0, lt=1)  # before the last layer
     criterion: Literal["ctc", "ctc_crf"] = "ctc"  # the second against all that could be said
     ctc_share: float = Field(0.1, ge=0, le=10)  # of CTC added to CTC-CRF
+    silence_share: float = Field(0.0, ge=0, lt=1)  # of training utterances: noise without words
     batches: BatchSettings = BatchSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     average: AverageSettings = AverageSettings()
@@ -264,11 +266,8 @@ class CTCTask:
 
     def batch(self, examples: Sequence[Example], draw: Draw | None = None) -> Batch:
         """Features and targets of `examples`, augmented as `draw` says, or plain."""
-        targets = [self.target(example) for example in examples]
-        features = [
-            self._features(example, target, draw)
-            for example, target in zip(examples, targets, strict=True)
-        ]
+        pairs = [self._pair(example, draw) for example in examples]
+        features, targets = zip(*pairs, strict=True)
         return Batch(
             ids=tuple(example.id for example in examples),
             features=torch.from_numpy(padded(features, np.float32)),
@@ -339,18 +338,27 @@ class CTCTask:
     def _encoder(self) -> Encoder:
         return build_encoder(self.front_end.dim, self.config.encoder, self.front_end.hop_s)
 
-    def _features(
-        self, example: Example, target: NDArray[np.int64], draw: Draw | None
-    ) -> NDArray[np.float32]:
-        """(T, F). A draw that leaves fewer frames than CTC needs for the text is not used."""
-        wave = self._sounds.load(example)
-        if draw is not None:
-            rng = generator(draw.seed, draw.epoch, example.id)
-            rate_hz = self.config.features.sample_rate_hz
-            features = self.front_end(self._augmenter.wave(wave, rate_hz, rng))
-            repeats = int((target[1:] == target[:-1]).sum())
-            if -(-len(features) // self.stride) >= len(target) + repeats:
-                return self._augmenter.spectrogram(features, rng)
+    def _pair(self, example: Example, draw: Draw | None) -> tuple[Float32, NDArray[np.int64]]:
+        """Features (T, F) and target (U,) of an example.
+
+        A draw that leaves fewer frames than CTC needs for the text is not used.
+        """
+        target, wave = self.target(example), self._sounds.load(example)
+        if draw is None:
+            return self._features(wave), target
+        rate_hz = self.config.features.sample_rate_hz
+        rng = generator(draw.seed, draw.epoch, f"{example.id}/silence")
+        if rng.random() < self.config.silence_share:
+            noise = self._augmenter.background(len(wave), rate_hz, rng)
+            return self._augmenter.spectrogram(self._features(noise), rng), target[:0]
+        rng = generator(draw.seed, draw.epoch, example.id)
+        features = self._features(self._augmenter.wave(wave, rate_hz, rng))
+        repeats = int((target[1:] == target[:-1]).sum())
+        if -(-len(features) // self.stride) < len(target) + repeats:
+            return self._features(wave), target
+        return self._augmenter.spectrogram(features, rng), target
+
+    def _features(self, wave: Float32) -> Float32:
+        """(T, F); shorter than one frame: one of nothing, which no encoder stumbles over."""
         features = self.front_end(wave)
-        # Shorter than one window: one frame of nothing, which no encoder stumbles over.
         return features if len(features) else np.zeros((1, self.front_end.dim), np.float32)
