@@ -50,6 +50,61 @@ def graph(inputs: Sequence[str] = ("features", "lengths"), symbols: int = len(SY
     return model.SerializeToString()
 
 
+def labels_graph() -> bytes:
+    """log_softmax of the loudest frame of each symbol, padding left out; lengths of 1."""
+    constants = [("zero", [], [0]), ("one", [], [1]), ("first", [1], [1]), ("last", [1], [2])]
+    nodes = [
+        helper.make_node("Constant", [], [name], value=helper.make_tensor(name, 7, shape, value))
+        for name, shape, value in constants
+    ]
+    nodes += [
+        helper.make_node("Constant", [], ["never"], value_float=-1e9),
+        helper.make_node("Shape", ["features"], ["frames"], start=1, end=2),
+        helper.make_node("Squeeze", ["frames"], ["count"]),
+        helper.make_node("Range", ["zero", "count", "one"], ["places"]),
+        helper.make_node("Unsqueeze", ["lengths", "first"], ["ends"]),
+        helper.make_node("Less", ["places", "ends"], ["within"]),
+        helper.make_node("Unsqueeze", ["within", "last"], ["mask"]),
+        helper.make_node("Where", ["mask", "features", "never"], ["heard"]),
+        helper.make_node("ReduceMax", ["heard"], ["loudest"], axes=[1]),
+        helper.make_node("LogSoftmax", ["loudest"], ["outputs"], axis=-1),
+        helper.make_node("Sign", ["lengths"], ["output_lengths"]),
+    ]
+    described = helper.make_tensor_value_info
+    width = len(SYMBOLS)
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "tones",
+            [
+                described("features", TensorProto.FLOAT, ["B", "T", width]),
+                described("lengths", TensorProto.INT64, ["B"]),
+            ],
+            [
+                described("outputs", TensorProto.FLOAT, ["B", 1, width]),
+                described("output_lengths", TensorProto.INT64, ["B"]),
+            ],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+def write_labels(path: Path, window_s: float = 1.0, hop_s: float = 0.5) -> Bundle:
+    """A model that says which tone is in a clip; of several, the loudest."""
+    names = ["_silence_", "_unknown_", *"abcdef"]
+    return write(
+        path,
+        labels_graph(),
+        answer="labels",
+        tokenizer={},
+        labels={"names": names, "several": False, "grouped": True},
+        windows={"window_s": window_s, "hop_s": hop_s},
+    )
+
+
 def write(
     path: Path,
     content: bytes | None = None,

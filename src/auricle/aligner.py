@@ -15,7 +15,7 @@ from auricle.align import Aligned, AlignSettings, Posteriors, Script, align_reco
 from auricle.decode import BeamSettings, Lexicon
 from auricle.errors import AuricleError, DataError
 from auricle.runtime import BATCH, Float32, Progress, Recognizer, Source
-from auricle.text import PhonemeTokenizer
+from auricle.text import PhonemeTokenizer, normalise
 
 
 def posteriors_many(
@@ -67,6 +67,8 @@ def align_many(
 ) -> Iterator[tuple[Source, Aligned | AuricleError]]:
     """Each recording with its text aligned, or with the error that kept it from that.
 
+    A word without a pronunciation is taken to sound like those that have one.
+
     Args:
         pairs: recordings and what is said in them; taken as they are needed.
         settings: what may be missing in the sound or in the text.
@@ -81,16 +83,16 @@ def align_many(
             texts.append(text)
             yield source
 
-    card = recognizer.engine.bundle.card
-    normaliser = card.settings.get("text", {}).get("normaliser", "none")
+    language, normaliser = recognizer.engine.bundle.card.language, recognizer.normaliser
     for source, heard in posteriors_many(recognizer, sources(), batch=batch, progress=progress):
         text = texts.popleft()
         if isinstance(heard, AuricleError):
             yield source, heard
             continue
         try:
-            script = Script.of(text, recognizer.tokenizer, normaliser, lexicon)
-            found = align_recording(heard, script, recognizer.tokenizer, settings, card.language)
+            spoken = _spoken(recognizer, normalise(text, normaliser).split(), lexicon)
+            script = Script.of(text, recognizer.tokenizer, normaliser, spoken)
+            found = align_recording(heard, script, recognizer.tokenizer, settings, language)
             yield source, _in_words(found, heard, recognizer)
         except DataError as error:
             name = f"{source}: " if not isinstance(source, tuple) else ""
@@ -131,6 +133,15 @@ def align(
     if isinstance(answer, AuricleError):
         raise answer
     return answer
+
+
+def _spoken(
+    recognizer: Recognizer, words: Iterable[str], lexicon: Lexicon | None
+) -> Lexicon | None:
+    """The lexicon, and the guessed sounds of words that neither it nor the model has."""
+    known = frozenset(lexicon.words) if lexicon else frozenset()
+    guessed = recognizer.guessed(word for word in words if word not in known)
+    return (lexicon or Lexicon((), ())).widened(guessed) if guessed else lexicon
 
 
 def _copies(outputs: Sequence[Float32]) -> list[Float32]:

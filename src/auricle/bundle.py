@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field
 
@@ -63,11 +63,29 @@ _DAMAGE = (
 )
 
 
+MemoryName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+Rows = Annotated[int, Field(ge=1, le=1_024)]  # times Width: what a stranger can make us hold
+Width = Annotated[int, Field(ge=1, le=16_384)]
+
+
 class Member(Settings):
     """Size and checksum of one member."""
 
     size_bytes: int = Field(ge=0, le=LARGEST_MEMBER_BYTES)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Streaming(Settings):
+    """How the graph hears sound as it comes; whole sound goes through it from a state of zeros.
+
+    Beside `features` and `lengths` it takes what it remembers, (B, rows, width) float32 of each
+    name in `state`, and beside its outputs it gives the same anew.
+    """
+
+    look_ahead_frames: int = Field(ge=0, le=1_000)  # so many of its frames the outputs are late
+    look_ahead_ms: float = Field(ge=0, le=60_000)  # the same, for people
+    chunk_frames: int = Field(ge=1, le=1_000)  # a chunk has a multiple of so many feature frames
+    state: dict[MemoryName, tuple[Rows, Width]] = Field(min_length=1, max_length=16)
 
 
 class Card(Settings):
@@ -85,6 +103,7 @@ class Card(Settings):
     tokenizer: dict[str, Any] = Field({})  # self-contained
     labels: dict[str, Any] = Field({})  # self-contained
     windows: dict[str, Any] = Field({})  # how a recording is cut for labels or an embedding
+    streaming: Streaming | None = None  # None: the graph needs whole utterances
     decode: DecodeSettings = GreedySettings()  # defaults; the caller may ask for others
     confidence: dict[str, Calibration] = Field({})  # of words, by the kind of decoding
     metrics: dict[str, Any] = Field({})
@@ -185,7 +204,10 @@ def write_bundle(path: str | os.PathLike[str], card: Card, members: Mapping[str,
     }
     card = card.model_copy(update={"format_version": FORMAT_VERSION, "members": listed})
     try:
-        text = json.dumps(card.to_dict(), ensure_ascii=False, indent=1)
+        values = card.to_dict()
+        if card.streaming is None:  # as in the files of versions that did not know it
+            del values["streaming"]
+        text = json.dumps(values, ensure_ascii=False, indent=1)
     except ValueError as error:
         raise ModelError(f"{path}: the card is not JSON: {error}") from None
     with replacing(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:

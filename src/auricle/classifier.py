@@ -5,12 +5,13 @@
 
 A recording no longer than the clips that the model learned from is heard whole; a longer one
 through windows of that length, whose answers carry their times. Training and serving cut alike:
-both call `windows`.
+both call `windows`, and live sound meets the same cuts in `Sliding`.
 
 Axes: N samples, V labels.
 """
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from typing import Self
@@ -25,21 +26,58 @@ from auricle.labels import LabelSet
 from auricle.results import Labels
 from auricle.runtime import BATCH, Engine, Float32, Heard, Progress, Source
 
+LONGEST_WINDOW_S = 600.0
+
 
 class WindowSettings(Settings):
     """How a recording longer than a clip is heard."""
 
-    window_s: float = Field(1.0, gt=0, le=600)  # as long as the clips of the training
-    hop_s: float = Field(0.5, gt=0, le=600)  # from one window's start to the next
+    window_s: float = Field(1.0, gt=0, le=LONGEST_WINDOW_S)  # as long as the clips of the training
+    hop_s: float = Field(0.5, gt=0, le=LONGEST_WINDOW_S)  # from one window's start to the next
+
+
+class Sliding:
+    """Windows over sound that arrives in chunks, their starts `hop_s` apart; nothing is lost.
+
+    A recording up to half a hop longer than a window is one piece, and the last window takes what
+    remains likewise: a clip of 1.01 s is a clip. Memory holds a window and a chunk.
+
+    Raises:
+        ConfigError: for a hop longer than a window.
+    """
+
+    def __init__(self, rate_hz: int, *, window_s: float, hop_s: float) -> None:
+        self._rate_hz = rate_hz
+        self._window = max(1, round(window_s * rate_hz))
+        self._hop = max(1, round(hop_s * rate_hz))
+        if self._hop > self._window:
+            raise ConfigError(
+                f"windows of {window_s} s, {hop_s} s apart, would leave gaps: hop less"
+            )
+        self._start, self._held = 0, np.zeros(0, np.float32)
+
+    def push(self, samples: Float32) -> Iterator[tuple[float, Float32]]:
+        """The windows that (n,) further samples complete.
+
+        Yields:
+            When the window starts, in seconds from the first sample, and its samples (n,).
+        """
+        self._held = np.concatenate([self._held, samples])
+        while len(self._held) > self._window + self._hop // 2:
+            yield self._start / self._rate_hz, self._held[: self._window]
+            self._start, self._held = self._start + self._hop, self._held[self._hop :]
+
+    def finish(self) -> Iterator[tuple[float, Float32]]:
+        """The last window, if there is one; the next sample begins another."""
+        if len(self._held):
+            yield self._start / self._rate_hz, self._held
+        self._start, self._held = self._start + len(self._held), self._held[:0]
 
 
 def windows(
     chunks: Iterable[Float32], rate_hz: int, *, window_s: float, hop_s: float
 ) -> Iterator[tuple[float, Float32]]:
-    """Cut a stream into windows whose starts are `hop_s` apart; nothing is lost.
-
-    A recording up to half a hop longer than a window is one piece, and the last window takes what
-    remains likewise: a clip of 1.01 s is a clip. Memory holds a window and a chunk.
+    """The windows of a whole stream, as `Sliding` cuts it.
 
     Yields:
         When the window starts, in seconds from the first sample, and its samples (n,).
@@ -47,17 +85,10 @@ def windows(
     Raises:
         ConfigError: for a hop longer than a window.
     """
-    window, hop = max(1, round(window_s * rate_hz)), max(1, round(hop_s * rate_hz))
-    if hop > window:
-        raise ConfigError(f"windows of {window_s} s, {hop_s} s apart, would leave gaps: hop less")
-    start, held = 0, np.zeros(0, np.float32)
+    sliding = Sliding(rate_hz, window_s=window_s, hop_s=hop_s)
     for chunk in chunks:
-        held = np.concatenate([held, chunk])
-        while len(held) > window + hop // 2:
-            yield start / rate_hz, held[:window]
-            start, held = start + hop, held[hop:]
-    if len(held):
-        yield start / rate_hz, held
+        yield from sliding.push(chunk)
+    yield from sliding.finish()
 
 
 class Classifier:
@@ -125,6 +156,33 @@ class Classifier:
         )
         for heard in stream:
             yield heard.source, heard.error or self._answer(heard)
+
+    def hear_windows(
+        self, cut: Iterable[tuple[float, Float32]], *, batch: int = BATCH
+    ) -> Iterator[tuple[float, float, Float32]]:
+        """Windows of one recording, as `windows` or `Sliding` cut it, while they come.
+
+        Args:
+            cut: when each window starts, and its samples at the model's rate.
+            batch: most windows to run at once.
+
+        Yields:
+            Start and end in seconds, and (V,) probabilities; not of what is shorter than a frame.
+        """
+        rate_hz, starts_s = self.engine.rate_hz, deque[float]()
+
+        def sources() -> Iterator[Source]:
+            for start_s, samples in cut:
+                starts_s.append(start_s)
+                yield samples, rate_hz
+
+        whole = partial(windows, window_s=LONGEST_WINDOW_S, hop_s=LONGEST_WINDOW_S)
+        for heard in self.engine.answer_many(sources(), _probabilities, cut=whole, batch=batch):
+            start_s = starts_s.popleft()
+            if heard.error:
+                raise heard.error
+            for part in heard.parts:
+                yield start_s, start_s + heard.duration_s, part.value
 
     def _answer(self, heard: Heard[Float32]) -> Labels | DataError:
         if not heard.parts:

@@ -24,18 +24,21 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from auricle.bundle import GRAPH, WEIGHTS, Bundle, Card, write_bundle
+from auricle.bundle import GRAPH, WEIGHTS, Bundle, Card, Streaming, write_bundle
 from auricle.checkpoint import pack_weights
 from auricle.config import Settings
 from auricle.errors import ConfigError, ModelError
 from auricle.features import FeatureSettings, FrontEnd
-from auricle.runtime import BATCH, Float32, Session
+from auricle.models.decoders import FrameStepper
+from auricle.runtime import BATCH, Float32, Session, silent_onnxruntime
 
 OPSET = 17
 GATE_S = ((4.0,), (2.3, 0.7), (1.0, 3.1, 0.1, 1.7, 0.4), (30.0,))  # batches, by seconds of sound
 TIMED_S = (8.0,) * BATCH  # clips for the race of fp32 and int8
 # Convolutions are left alone: quantised, they made models ten times slower.
 QUANTISED = ("MatMul", "Gemm", "LSTM")
+
+WHOLE_SCALES = "8-bit scales span a chunk, live sound would be heard by how it is cut"
 
 Score = Callable[[Bundle], Mapping[str, float]]
 """What a bundle scores on real validation clips, through the runtime."""
@@ -124,15 +127,18 @@ def export_bundle(
     model = copy.deepcopy(model).cpu().float().eval()
     weights, more = _weights(model, settings.weights), more or {}
     front_end = FrontEnd(FeatureSettings.parse(card.features, "features"))
+    card = card.model_copy(update={"streaming": streaming_of(model, front_end.hop_s)})
+    if card.streaming and settings.precision == "int8":
+        raise ConfigError(f"precision = int8: {WHOLE_SCALES}: use fp32 or auto")
     with tempfile.TemporaryDirectory() as folder:
         exact, small = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
         export_onnx(model, front_end.dim, exact)
         gate_report = gate(model, exact, front_end, settings.tolerance)
         graphs = {"fp32": exact.read_bytes()}
-        if score and settings.precision != "fp32":
+        if score and settings.precision != "fp32" and not card.streaming:
             quantise_onnx(exact, small)
             graphs["int8"] = small.read_bytes()
-        speeds = race(graphs, front_end)
+        speeds = race(graphs, front_end, streaming=card.streaming)
         candidates = {}
         for precision, graph in graphs.items():
             trial = card.model_copy(update={"precision": precision})
@@ -141,6 +147,7 @@ def export_bundle(
             scores = dict(score(bundle)) if score else {}
             candidates[precision] = Candidate(precision, graph, scores, speeds[precision])
     chosen, reason = choose(candidates, settings, goal)
+    reason = f"fp32: {WHOLE_SCALES}" if card.streaming else reason
     scored = list(candidates["fp32"].scores)
     measured = {name: candidate.to_dict() for name, candidate in candidates.items()}
     export = {"gate": gate_report.to_dict(), "chosen": chosen, "reason": reason, **measured}
@@ -155,8 +162,28 @@ def export_bundle(
     return Bundle.read(path)
 
 
+def streaming_of(model: nn.Module, hop_s: float) -> Streaming | None:
+    """How the graph of `model` hears sound as it comes; None if it needs whole utterances.
+
+    Args:
+        hop_s: seconds from one feature frame to the next.
+    """
+    stepper = FrameStepper.of(model)
+    if stepper is None:
+        return None
+    encoder = stepper.encoder
+    return Streaming(
+        look_ahead_frames=encoder.look_ahead,
+        look_ahead_ms=round(1000 * hop_s * encoder.stride * encoder.look_ahead, 6),
+        chunk_frames=encoder.stride,
+        state=dict(encoder.state),
+    )
+
+
 def export_onnx(model: nn.Module, features: int, path: Path) -> None:
     """Write the graph of a model on the processor, in evaluation mode, free in batch and time.
+
+    That of a model that hears sound as it comes has its memory as further inputs and outputs.
 
     Raises:
         ModelError: for an operation that ONNX does not have.
@@ -164,23 +191,28 @@ def export_onnx(model: nn.Module, features: int, path: Path) -> None:
     # Not a batch of 1, and not of equal lengths: either would be frozen into the graph.
     lengths = torch.tensor([57, 34])
     example = torch.randn(2, 57, features, generator=torch.Generator().manual_seed(0))
-    axes = {
+    stepper = FrameStepper.of(model)
+    state = dict(stepper.encoder.state) if stepper else {}
+    names = {
         "features": {0: "B", 1: "T"},
         "lengths": {0: "B"},
+        **{name: {0: "B"} for name in state},
         "outputs": {0: "B", 1: "T2"},
         "output_lengths": {0: "B"},
+        **{f"next_{name}": {0: "B"} for name in state},
     }
+    inputs = 2 + len(state)
     try:
         with _quiet():
             torch.onnx.export(
-                model,
-                (example, lengths),
+                stepper or model,
+                (example, lengths, *(torch.zeros(2, *shape) for shape in state.values())),
                 str(path),
                 dynamo=False,
                 opset_version=OPSET,
-                input_names=["features", "lengths"],
-                output_names=["outputs", "output_lengths"],
-                dynamic_axes=axes,
+                input_names=list(names)[:inputs],
+                output_names=list(names)[inputs:],
+                dynamic_axes=names,
             )
     except RuntimeError as error:
         raise ModelError(f"this model cannot be written as an ONNX graph: {error}") from None
@@ -193,6 +225,8 @@ def quantise_onnx(source: Path, target: Path) -> None:
     score would depend on the machine.
     """
     import onnx
+
+    silent_onnxruntime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(source)
@@ -220,7 +254,8 @@ def gate(
     Raises:
         ModelError: with all figures, when one difference exceeds `tolerance`.
     """
-    session = Session(path.read_bytes(), threads=1)
+    streaming = streaming_of(model, front_end.hop_s)
+    session = Session(path.read_bytes(), threads=1, streaming=streaming)
     rng = np.random.default_rng(0)
     checks = []
     for batch_s in batches_s:
@@ -228,6 +263,9 @@ def gate(
         outputs = session(features)
         with torch.inference_mode():
             wanted = [_alone(model, each) for each in features]
+        if streaming:
+            outputs += [_in_chunks(session, each, streaming, rng) for each in features]
+            wanted *= 2
         differences = [_difference(*pair) for pair in zip(outputs, wanted, strict=True)]
         checks.append(Check(tuple(map(len, features)), max(differences)))
     report = GateReport(tuple(checks), tolerance)
@@ -235,16 +273,25 @@ def gate(
         figures = "; ".join(f"{check.difference:.2g} for {check.lengths}" for check in checks)
         raise ModelError(
             f"the ONNX graph answers unlike the model, by more than {tolerance:g} (frames per"
-            f" utterance: {figures}): a layer depends on padding, or on a shape frozen at export"
+            f" utterance: {figures}): a layer depends on padding,"
+            " on how sound is cut, or on a shape frozen at export"
         )
     return report
 
 
-def race(graphs: Mapping[str, bytes], front_end: FrontEnd, rounds: int = 3) -> dict[str, float]:
+def race(
+    graphs: Mapping[str, bytes],
+    front_end: FrontEnd,
+    rounds: int = 3,
+    *,
+    streaming: Streaming | None = None,
+) -> dict[str, float]:
     """Seconds of sound per second of one core, for each graph, batched as the runtime does."""
     rng = np.random.default_rng(0)
     clips = [_noise(rng, front_end, each_s) for each_s in TIMED_S]
-    sessions = {name: Session(graph, threads=1) for name, graph in graphs.items()}
+    sessions = {
+        name: Session(graph, threads=1, streaming=streaming) for name, graph in graphs.items()
+    }
     best_s = dict.fromkeys(graphs, math.inf)
     for _ in range(rounds):  # in turns, so that a busy moment hits both
         for name, session in sessions.items():
@@ -307,6 +354,22 @@ def _alone(model: nn.Module, features: Float32) -> Float32:
     outputs, lengths = model(torch.from_numpy(features)[None], torch.tensor([len(features)]))
     answer: Float32 = outputs[0, : int(lengths[0])].numpy()
     return answer
+
+
+def _in_chunks(
+    session: Session, features: Float32, streaming: Streaming, rng: np.random.Generator
+) -> Float32:
+    """What comes out when sound comes in chunks of many sizes."""
+    size = streaming.chunk_frames
+    padded = session.padded(features)
+    outputs, state, at = [], session.start(), 0
+    while at < len(padded):
+        chunk = padded[at : at + size * int(rng.integers(1, 40))]
+        output, state = session.step(chunk, state)
+        outputs.append(output)
+        at += len(chunk)
+    late: Float32 = np.concatenate(outputs)
+    return late[streaming.look_ahead_frames :]
 
 
 def _difference(output: Float32, wanted: Float32) -> float:

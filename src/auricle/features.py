@@ -8,6 +8,7 @@ Sources: Kaldi `feature-window.cc`, `mel-computations.cc` and `feature-functions
 "Auditory Toolbox" (1998); O'Shaughnessy, "Speech Communication" (1987) for the HTK mel.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any, Literal, Self
 
@@ -213,6 +214,16 @@ class FeatureStream:
         self._deltas = _Deltas(s.deltas, s.delta_frames) if s.deltas else None
         running = s.normalise == "running"
         self._running = RunningNormaliser(round(s.running_s / front_end.hop_s)) if running else None
+
+    def copy(self) -> Self:
+        """A stream that goes its own way from here; the past is shared, nothing writes to it."""
+        other = copy.copy(self)
+        if self._settings.dither:  # takes longer than all the rest
+            other._noise = copy.deepcopy(self._noise)
+        other._windows = copy.copy(self._windows)
+        other._deltas = copy.copy(self._deltas)
+        other._running = copy.copy(self._running)
+        return other
 
     def push(self, chunk: NDArray[Any]) -> Float32:
         """(n,) further samples -> the (t, F) frames that they complete, t >= 0."""

@@ -144,14 +144,20 @@ class LabelSet:
         return tuple(Label(self.names[n], float(probabilities[n])) for n in order.tolist())
 
     def answer(
-        self, windows: Sequence[tuple[float, float, NDArray[Any]]], duration_s: float
+        self,
+        windows: Sequence[tuple[float, float, NDArray[Any]]],
+        duration_s: float,
+        top: int | None = None,
     ) -> Labels:
         """The labels of a recording from its windows: start, end, (V,) probabilities.
 
         The recording's probabilities are the mean of its windows'.
+
+        Args:
+            top: most labels kept of each window; None: all.
         """
         mean = np.asarray(np.mean([each for _, _, each in windows], axis=0, dtype=np.float64))
         spans = tuple(
-            LabelWindow(start_s, end_s, self.ranked(each)) for start_s, end_s, each in windows
+            LabelWindow(start_s, end_s, self.ranked(each)[:top]) for start_s, end_s, each in windows
         )
         return Labels(self.ranked(mean), self.chosen(mean), duration_s, spans)

@@ -15,16 +15,16 @@ Axes: B batch, T feature frames, F features, T2 output frames, V symbols, N samp
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auricle import audio
-from auricle.bundle import GRAPH, Bundle, find_model
+from auricle.bundle import GRAPH, Bundle, Streaming, find_model
 from auricle.decode import (
     BeamSettings,
     Decoder,
@@ -35,8 +35,10 @@ from auricle.decode import (
     assemble,
     build_decoder,
 )
+from auricle.decode.hotwords import split_hotwords
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
 from auricle.features import FeatureSettings, FrontEnd
+from auricle.pronounce import Alike
 from auricle.results import Alternative, Transcript
 from auricle.text import normalise
 from auricle.vocabulary import read_lm, read_vocabulary
@@ -48,6 +50,8 @@ CHUNK_S = 10.0  # sound read at once
 DECODERS = 4  # kept ready, for other settings or hotwords
 
 Float32 = NDArray[np.float32]
+Memory = Mapping[str, Float32]
+"""What a graph that hears sound as it comes remembers: (1, rows, width) by name."""
 Source = str | os.PathLike[str] | tuple[NDArray[Any], int]
 """A file; or samples within -1..1, (N,) or (N, channels), and their rate in Hz."""
 Progress = Callable[[float], None]
@@ -56,6 +60,8 @@ Cut = Callable[[Iterable[Float32], int], Iterator[tuple[float, Float32]]]
 """Chunks of sound and their rate -> pieces, the last one reaching to the end: start, samples."""
 Run = Callable[[Sequence[Float32]], list[Float32]]
 """(T, F) each, T >= 1 -> (T2, ...) each: `Session`, or what stands before it."""
+Read = Callable[[Decoder, Sequence[Float32]], Sequence[list[Reading]]]
+"""A decoder and the outputs (T2, V) of some pieces -> the readings of each."""
 R = TypeVar("R")
 
 
@@ -64,19 +70,41 @@ def at_pauses(chunks: Iterable[Float32], rate_hz: int) -> Iterator[tuple[float, 
     return audio.split_at_pauses(chunks, rate_hz, longest_s=LONGEST_S)
 
 
+def silent_onnxruntime() -> Any:
+    """The module onnxruntime, kept from reporting home.
+
+    Since 1.29 its builds write an identifier of the device below the home directory and send events
+    to its maker, unless this variable is set before the first import. Who has set it has decided.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    return onnxruntime
+
+
 class Session:
     """An ONNX graph on the processor: (T, F) features in, one array per utterance out.
 
     The graph takes `features` (B, T, F) float32 and `lengths` (B,) int64, and gives (B, T2, ...)
     float32 and its lengths (B,) int64. Safe to call from several threads.
 
+    Args:
+        streaming: how the graph hears sound as it comes, if it does: `step` then hears chunks.
+
     Raises:
         ModelError: when ONNX Runtime cannot load the graph, or it is not of this form.
     """
 
-    def __init__(self, graph: bytes, *, threads: int | None = None, name: str = GRAPH) -> None:
-        import onnxruntime
-        from onnxruntime.capi import onnxruntime_pybind11_state as state
+    def __init__(
+        self,
+        graph: bytes,
+        *,
+        threads: int | None = None,
+        name: str = GRAPH,
+        streaming: Streaming | None = None,
+    ) -> None:
+        onnxruntime = silent_onnxruntime()
+        state = onnxruntime.capi.onnxruntime_pybind11_state
 
         # They have no base of their own. As ONNX Runtime gets the graph as bytes, without a path,
         # it refuses weights that would lie in other files.
@@ -100,23 +128,66 @@ class Session:
             outputs = self._session.get_outputs()
         except self._failures as error:
             raise ModelError(f"{name}: ONNX Runtime cannot load the graph: {error}") from None
-        if inputs != ["features", "lengths"] or len(outputs) != 2:
+        self.streaming = streaming
+        self._memory = streaming.state if streaming else {}
+        needed = ["features", "lengths", *self._memory]
+        if inputs != needed or len(outputs) != len(needed):
             raise ModelError(
                 f"{name}: the graph has inputs {inputs} and {len(outputs)} outputs; needed are"
-                " features and lengths, and two"
+                f" {' and '.join(needed)}, and {len(needed)}"
             )
 
     def __call__(self, features: Sequence[Float32]) -> list[Float32]:
         """(T, F) each, T >= 1 -> (T2, ...) each."""
+        late = self.streaming.look_ahead_frames if self.streaming else 0
         lengths = np.array([len(each) for each in features], np.int64)
-        padded = np.zeros((len(features), lengths.max(), features[0].shape[1]), np.float32)
+        frames = self._frames(int(lengths.max()))
+        padded = np.zeros((len(features), frames, features[0].shape[1]), np.float32)
         for row, each in zip(padded, features, strict=True):
             row[: len(each)] = each
+        outputs, ends, *_ = self._run(padded, lengths, self._silent(len(features)))
+        return [output[late : late + end] for output, end in zip(outputs, ends, strict=True)]
+
+    def start(self) -> Memory:
+        """What the graph remembers before the first chunk of an utterance."""
+        return self._silent(1)
+
+    def step(self, chunk: Float32, memory: Memory) -> tuple[Float32, Memory]:
+        """One more chunk of an utterance, of a graph that hears sound as it comes.
+
+        Args:
+            chunk: (T, F), T a multiple of `chunk_frames`.
+            memory: of the chunk before, which is left as it is; `start()` before the first one.
+
+        Returns:
+            (T2, ...), late by `look_ahead_frames`; and what to remember.
+        """
+        outputs, _, *after = self._run(chunk[None], np.array([len(chunk)], np.int64), memory)
+        return outputs[0], dict(zip(self._memory, after, strict=True))
+
+    def padded(self, features: Float32) -> Float32:
+        """(T, F) and the silence after it that brings out the last of what `step` gives late."""
+        return np.pad(features, ((0, self._frames(len(features)) - len(features)), (0, 0)))
+
+    def _frames(self, frames: int) -> int:
+        if not self.streaming:
+            return frames
+        chunk = self.streaming.chunk_frames
+        return chunk * (-(-frames // chunk) + self.streaming.look_ahead_frames)
+
+    def _silent(self, batch: int) -> Memory:
+        return {name: np.zeros((batch, *shape), "f") for name, shape in self._memory.items()}
+
+    def _run(
+        self, features: Float32, lengths: NDArray[np.int64], memory: Memory
+    ) -> list[NDArray[Any]]:
         try:
-            outputs, ends = self._session.run(None, {"features": padded, "lengths": lengths})
+            found: list[NDArray[Any]] = self._session.run(
+                None, {"features": features, "lengths": lengths, **memory}
+            )
         except self._failures as error:
             raise ModelError(f"{self._name}: the graph failed: {error}") from None
-        return [output[:end] for output, end in zip(outputs, ends, strict=True)]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +237,13 @@ class Engine:
         except ConfigError as error:
             raise ModelError(f"{bundle.path}: {error}") from None
         self.rate_hz = self.front_end.settings.sample_rate_hz
-        self.session: Run = Session(bundle.member(GRAPH), threads=threads, name=str(bundle.path))
+        self.graph = Session(
+            bundle.member(GRAPH),
+            threads=threads,
+            name=str(bundle.path),
+            streaming=bundle.card.streaming,
+        )
+        self.session: Run = self.graph  # a server puts something before it
 
     def answer_many(
         self,
@@ -270,6 +347,9 @@ class Recognizer:
         lm: a language model over words, instead of the bundle's own.
         decode: how to decode, instead of the bundle's own way.
 
+    Attributes:
+        read: has a decoder read outputs; what stands before it may be put here.
+
     Raises:
         ModelError: for a bundle that is damaged or answers something else.
     """
@@ -291,12 +371,13 @@ class Recognizer:
         self.decode = decode or card.decode
         self.frame_s = engine.front_end.hop_s * card.stride  # of the output
         self.tokenizer, self.lexicon = read_vocabulary(engine.bundle)
+        self.read: Read = _read
         self._lm = lm
         self._check()
         # A server's clients each have their hotwords: a decoder is made once for several requests.
         self._decoders = lru_cache(maxsize=DECODERS)(self._make_decoder)
         try:
-            self.decoder()
+            self._usual = self._make_decoder(self.decode, ())  # however many others come and go
         except ConfigError as error:
             raise ModelError(f"{path}: {error}") from None
 
@@ -335,6 +416,27 @@ class Recognizer:
         """
         return self._lm if self._lm is not None else read_lm(self.engine.bundle)
 
+    def guessed(self, words: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """How words sound that the lexicon does not have, told from those that it has.
+
+        Nothing for a model whose words are spelt as they are written.
+
+        Args:
+            words: normalised.
+        """
+        lexicon = self.lexicon
+        if lexicon is None or self._alike is None:
+            return {}
+        unknown = dict.fromkeys(words).keys() - set(lexicon.words)
+        return self._alike.speak(sorted(unknown))
+
+    @cached_property
+    def _alike(self) -> Alike | None:
+        lexicon = self.lexicon
+        if lexicon is None or not lexicon.pronounced:
+            return None
+        return Alike(zip(lexicon.words, lexicon.sounds, strict=True))
+
     def decoder(
         self, decode: DecodeSettings | None = None, hotwords: Sequence[str] = ()
     ) -> Decoder:
@@ -342,8 +444,9 @@ class Recognizer:
 
         Args:
             decode: how, if not as the recogniser does by itself.
-            hotwords: words that are likelier here. They need a beam: without `decode`, a model
-                that decodes greedily by itself takes the defaults of `BeamSettings` for them.
+            hotwords: words that are likelier here; one that the lexicon lacks is taken to sound as
+                `guessed` says. They need a beam: without `decode`, a model that decodes greedily by
+                itself takes the defaults of `BeamSettings` for them.
 
         Raises:
             ConfigError: for settings or hotwords that this model cannot follow.
@@ -352,6 +455,8 @@ class Recognizer:
         if hotwords and decode is None and isinstance(settings, GreedySettings):
             settings = BeamSettings()
         words = tuple(normalise(each, self.normaliser) for each in hotwords)
+        if settings == self.decode and not words:
+            return self._usual
         return self._decoders(settings, words)
 
     def transcribe(
@@ -398,7 +503,7 @@ class Recognizer:
         Raises:
             ConfigError: as `decoder`.
         """
-        read = self.decoder(decode, hotwords).decode_many
+        read = partial(self.read, self.decoder(decode, hotwords))
         several = getattr(decode or self.decode, "nbest", 1) > 1
         return (
             (heard.source, heard.error or self._transcript(heard, several=several))
@@ -410,12 +515,15 @@ class Recognizer:
         if self._lm is not None:  # fitted to what another one says
             calibration = None
         needs_lm = isinstance(settings, BeamSettings) or calibration or self.lexicon
+        lexicon = self.lexicon
+        if lexicon and (spoken := self.guessed(split_hotwords(hotwords))):
+            lexicon = lexicon.widened(spoken)
         return build_decoder(
             settings,
             self.tokenizer,
             self.frame_s,
             lm=self.lm if needs_lm else None,
-            lexicon=self.lexicon,
+            lexicon=lexicon,
             hotwords=hotwords,
             calibration=calibration,
         )
@@ -449,6 +557,10 @@ class Recognizer:
                 f"{bundle.path}: the graph makes {found.shape} (frames, symbols) of one second, the"
                 f" card says {wanted}: export the model again"
             )
+
+
+def _read(decoder: Decoder, outputs: Sequence[Float32]) -> list[list[Reading]]:
+    return decoder.decode_many(outputs)
 
 
 def _completed(begun: deque[Heard[R]]) -> Iterator[Heard[R]]:

@@ -53,17 +53,18 @@ class Spotter:
         self.settings = settings or SpottingSettings()
         wanted = self.settings.keywords or [n for n in names if n not in (UNKNOWN, SILENCE)]
         self.keywords = tuple(wanted)
+        self.averages: dict[str, float] = {}  # of the last windows, by label
         self._recent: deque[dict[str, float]] = deque(maxlen=self.settings.smoothing)
         self._deaf_until_s = 0.0
 
     def push(self, window: LabelWindow) -> Detection | None:
         """The detection that this window completes, if any."""
         self._recent.append({label.name: label.confidence for label in window.labels})
-        means = {
+        means = self.averages = {
             name: float(np.mean([each.get(name, 0.0) for each in self._recent]))
-            for name in self.keywords
+            for name in dict.fromkeys([*self._recent[-1], *self.keywords])
         }
-        best = max(means, key=lambda name: means[name], default="")
+        best = max(self.keywords, key=lambda name: means[name], default="")
         # Until enough windows are heard, their average says little.
         full = len(self._recent) == self._recent.maxlen
         if not full or not best or means[best] < self.settings.threshold:

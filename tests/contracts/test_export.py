@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from auricle.bundle import GRAPH, WEIGHTS, Bundle, Card, write_bundle
+from auricle.bundle import GRAPH, WEIGHTS, Bundle, Card, Streaming, write_bundle
 from auricle.checkpoint import read_weights
 from auricle.config import Settings
 from auricle.errors import ConfigError, ModelError
@@ -24,6 +24,7 @@ from auricle.export import (
     export_onnx,
     gate,
     quantise_onnx,
+    streaming_of,
 )
 from auricle.features import FeatureSettings, FrontEnd
 from auricle.models.convolutional import BroadcastSettings, ResidualWaveSettings, WaveConvSettings
@@ -35,6 +36,7 @@ from auricle.models.encoders import (
     RNNSettings,
     build_encoder,
 )
+from auricle.models.streaming import StreamingLSTMSettings
 from auricle.results import Transcript
 from auricle.runtime import Recognizer, Session
 
@@ -47,6 +49,7 @@ SMALL: list[Settings] = [
     RNNSettings(hidden=16, layers=2),
     RNNSettings(cell="gru", hidden=16, layers=1, bidirectional=False),
     ConformerSettings(channels=4, dim=16, layers=2, heads=2),
+    StreamingLSTMSettings(channels=4, dim=24, hidden=16, layers=3, look_ahead_ms=160),
     WaveConvSettings(channels=(6, 8), widths=(5, 3), pool=2),
     ResidualWaveSettings(stem=8, channels=(8, 12), width=3),
     BroadcastSettings(stem=6, channels=(6, 8), width=3),
@@ -74,6 +77,10 @@ def card(**values: object) -> Card:
 class Exported:
     model: FrameClassifier
     folder: Path  # with fp32.onnx and int8.onnx
+
+    @property
+    def streaming(self) -> Streaming | None:
+        return streaming_of(self.model, FRONT_END.hop_s)
 
     def graph(self, precision: str) -> bytes:
         return (self.folder / f"{precision}.onnx").read_bytes()
@@ -123,8 +130,11 @@ def test_int8_quantises_products_and_lstms_but_no_convolution(exported: Exported
 def test_int8_answers_nearly_like_fp32(exported: Exported, rng: np.random.Generator) -> None:
     features = [rng.standard_normal((90, FRONT_END.dim), np.float32)]
     exact, small = (
-        np.exp(Session(exported.graph(precision), threads=1)(features)[0])
-        for precision in ("fp32", "int8")
+        np.exp(session(features)[0])
+        for session in (
+            Session(exported.graph(precision), threads=1, streaming=exported.streaming)
+            for precision in ("fp32", "int8")
+        )
     )
     assert 0 < np.abs(exact - small).mean() < 0.03  # probabilities, sharpened
 
@@ -140,7 +150,8 @@ def test_answers_do_not_depend_on_the_batch(
     exported: Exported, precision: str, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     """The same clips alone, in small and in large batches: equal words, times and confidences."""
-    about = card(stride=exported.model.encoder.stride, precision=precision)
+    streaming = exported.streaming and exported.streaming.to_dict()
+    about = card(stride=exported.model.encoder.stride, precision=precision, streaming=streaming)
     bundle = write_bundle(tmp_path / "m.auricle", about, {GRAPH: exported.graph(precision)})
     recognizer = Recognizer.load(bundle, threads=1)
     clips = [(tones(rng, count), 16_000) for count in rng.integers(3, 25, 7)]

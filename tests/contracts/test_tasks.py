@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from auricle import audio
 from auricle.batches import Draw
 from auricle.checkpoint import load_strictly, read_checkpoint
 from auricle.config import resolve
@@ -179,3 +180,18 @@ def test_a_recording_shorter_than_a_window_is_an_empty_transcript(
     short = Example("short", tmp_path / "short.wav", 100 / 16_000, text="")
     (result,) = task.predict(task.model().eval(), task.batch([short]))
     assert result.duration_s < 0.02
+
+
+@pytest.mark.parametrize("criterion", ["ctc", "ctc_crf"])
+def test_noise_alone_teaches_that_nobody_speaks(
+    criterion: str, data: tuple[Example, ...], tmp_path: Path
+) -> None:
+    audio.save(tmp_path / "noise.wav", np.full(32_000, 0.5, np.float32), 16_000)
+    words = ("silence_share=0.5", f"augment.noises={tmp_path}", f"criterion={criterion}")
+    task = learned("ctc", data, *TINY, *words)
+    batch = task.batch(data, Draw(0, 0))
+    silent = batch.target_lengths == 0
+    assert 0 < int(silent.sum()) < len(data)
+    (_, loss, _), *_ = task.updates(task.model(), batch)
+    assert bool(loss.detach().isfinite())
+    assert bool((task.batch(data).target_lengths > 0).all())  # nothing of it where it is judged

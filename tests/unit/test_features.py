@@ -181,3 +181,15 @@ def test_settings_that_make_no_sense(values, says):
 def test_filters_that_would_hear_nothing():
     with pytest.raises(ConfigError, match="fewer mels"):
         FrontEnd(FeatureSettings(mels=256))
+
+
+@pytest.mark.parametrize("changes", SETTINGS.values(), ids=SETTINGS)
+def test_a_copy_of_a_stream_goes_its_own_way(changes):
+    front_end = FrontEnd(FeatureSettings(**{**SMALL, **changes}))
+    stream, wave, other = front_end.stream(), sound(300), sound(300, seed=4)
+    begun = stream.push(wave[:131])
+    copied = stream.copy()
+    copied.push(other)
+    copied.finish()
+    found = np.concatenate([begun, stream.push(wave[131:]), stream.finish()])
+    np.testing.assert_allclose(found, front_end(wave), atol=ROUNDING)

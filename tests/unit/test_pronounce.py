@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from auricle.bundle import LEXICON
 from auricle.cli import app
-from auricle.errors import DataError, ModelError
+from auricle.errors import ConfigError, DataError, ModelError
 from auricle.lm import build
 from auricle.pronounce import SPLIT, Pair, Pronouncer
+from tones import write
 
 SOUNDS = {"p": "P", "t": "T", "k": "K", "s": "S", "m": "M", "a": "AA", "i": "IY", "o": "OW"}
 
@@ -124,3 +126,22 @@ def test_the_command_line_learns_writes_and_scores(tmp_path: Path) -> None:
     scored = run.invoke(app, ["lexicon", "score", model, str(held), "--plain"])
     assert scored.exit_code == 0, scored.output
     assert "phonemes wrong" in scored.output
+
+
+def test_a_recogniser_of_phonemes_says_what_words_are_like(tmp_path: Path) -> None:
+    pairs = [pair for pair in made_up(600, seed=5) if pair[0] != "phoxi"]
+    sounds = sorted({sound for _, said in pairs for sound in said})
+    lines = "".join(f"{word} {' '.join(said)}\n" for word, said in pairs)
+    tokenizer = {"unit": "phoneme", "symbols": ["<blank>", " ", *sounds]}
+    model = write(tmp_path / "m.auricle", more={LEXICON: lines.encode()}, tokenizer=tokenizer).path
+    (tmp_path / "text.txt").write_text(f"{pairs[0][0]} phoxi\n")
+    names = [str(tmp_path / name) for name in ("text.txt", "lexicon.txt")]
+    arguments = ["lexicon", "write", names[0], "--model", str(model), "-o", names[1]]
+    written = CliRunner().invoke(app, arguments)
+    assert written.exit_code == 0, written.output
+    first, second = Path(names[1]).read_text().splitlines()
+    assert first == f"{pairs[0][0]} {' '.join(pairs[0][1])}"
+    assert second == "phoxi F OW K S IY"
+    letters = write(tmp_path / "letters.auricle").path
+    refused = CliRunner().invoke(app, [*arguments[:4], str(letters), *arguments[5:]])
+    assert isinstance(refused.exception, ConfigError)

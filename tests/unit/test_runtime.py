@@ -1,5 +1,6 @@
 """The runtime over a model that reads tones: what must be heard, and when, is known exactly."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -277,3 +278,18 @@ def test_bundles_that_cannot_be_used(
     bundle = write(tmp_path / "m.auricle", **values)
     with pytest.raises(ModelError, match=complaint):
         Recognizer.load(bundle.path)
+
+
+def test_transcribing_leaves_nothing_in_the_home_directory(tmp_path: Path) -> None:
+    """ONNX Runtime would: an identifier of the device, and events to send."""
+    bundle = write(tmp_path / "m").path
+    save(tmp_path / "a.wav", sound("abc"))
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {n: v for n, v in os.environ.items() if not n.startswith(("ORT_", "XDG_"))}
+    subprocess.run(
+        [sys.executable, "-m", "auricle", "transcribe", tmp_path / "a.wav", "--model", bundle],
+        env=environment | {"HOME": str(home), "CI": "", "GITHUB_ACTIONS": ""},
+        check=True,
+    )
+    assert [*home.rglob("*")] == []

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from auricle import BeamSettings, ConfigError, GreedySettings, ModelError
+from auricle.aligner import align
 from auricle.bundle import LEXICON, LM
 from auricle.decode import BeamDecoder
 from auricle.decode.confidence import FEATURES
@@ -60,7 +61,7 @@ def test_hotwords_are_written_as_people_write_them(recognizer: Recognizer) -> No
     clip = sound(["e", B_OR_C, "d"]), RATE_HZ
     assert recognizer.transcribe(clip).text == "ebd"
     assert recognizer.transcribe(clip, hotwords=["ECD!"]).text == "ecd"
-    with pytest.raises(ConfigError, match="cannot be spelt"):
+    with pytest.raises(ConfigError, match="nobody can say with this model: xylophone"):
         recognizer.transcribe(clip, hotwords=["xylophone"])
     with pytest.raises(ConfigError, match="no hotword"):
         recognizer.transcribe(clip, hotwords=["?!"])
@@ -194,8 +195,27 @@ def test_phonemes_become_words(tmp_path: Path, decode: GreedySettings | BeamSett
     if decode.kind == "beam":
         hot = recognizer.transcribe((sound("ba"), RATE_HZ), hotwords=["See"])
         assert hot.text == "see"
-        with pytest.raises(ConfigError, match="list their pronunciation"):
+        with pytest.raises(ConfigError, match="nobody can say with this model: abba"):
             recognizer.transcribe((sound("ba"), RATE_HZ), hotwords=["abba"])
+
+
+def test_words_that_no_lexicon_has_are_said_like_those_that_it_has(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = {"".join(rng.choice(list("abcdef"), 4)) for _ in range(60)} - {"fade"}
+    lines = "".join(f"{word} {' '.join(word.upper())}\n" for word in sorted(words))
+    bundle = write(
+        tmp_path / "m",
+        more={LEXICON: lines.encode(), LM: unigrams(dict.fromkeys(words, -4.0)).to_bytes()},
+        tokenizer=PHONES,
+        decode=BeamSettings(alpha=1.0).to_dict(),
+        **TEXT,
+    )
+    recognizer = Recognizer.load(bundle.path, threads=1)
+    clip = sound("fade"), RATE_HZ
+    assert recognizer.guessed(["fade", sorted(words)[0], "x"]) == {"fade": ("F", "A", "D", "E")}
+    assert recognizer.transcribe(clip).text != "fade"
+    assert recognizer.transcribe(clip, hotwords=["Fade"]).text == "fade"
+    assert [word.text for word in align(recognizer, clip, "Fade!").transcript.words] == ["Fade!"]
 
 
 @pytest.mark.parametrize(

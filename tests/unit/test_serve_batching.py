@@ -1,16 +1,21 @@
 """Dynamic batching, over a graph that says what it was given."""
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from auricle.errors import AuricleError, ModelError
-from auricle.runtime import Float32
+from auricle.runtime import Float32, Recognizer
 from auricle.serve.batching import Batching
+from auricle.serve.metrics import Metrics
+from auricle.serve.sharing import SEARCHED, share_search
+from tones import RATE_HZ, sound, write
 
 
 def pieces(*lengths: int) -> list[Float32]:
@@ -136,7 +141,51 @@ def test_closing_answers_what_waits_and_takes_no_more() -> None:
         made(pieces(1))
 
 
-def wait_for(made: Batching, count: int) -> None:
-    pause = threading.Event()
+def test_searches_of_requests_that_come_together_are_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also after more sets of hotwords than are kept; who brings a batch searches alone."""
+    recognizer = Recognizer.load(write(tmp_path / "m.auricle").path, threads=1)
+    usual, sizes, leave, entered = recognizer.decoder(), [], threading.Event(), threading.Event()
+    real = usual.decode_many
+
+    def noting(outputs: Sequence[Float32]) -> Any:
+        sizes.append(len(outputs))
+        entered.set()
+        leave.wait(30)
+        return real(outputs)
+
+    monkeypatch.setattr(usual, "decode_many", noting)
+    metrics = Metrics()
+    shared = share_search(recognizer, metrics)
+    for word in "abcdef":
+        recognizer.decoder(hotwords=[word])
+    clips = [
+        (sound("abba"), RATE_HZ),
+        *[(sound(word), RATE_HZ) for word in ("face", "dead", "cab")],
+    ]
+    texts: dict[int, str] = {}
+
+    def ask(number: int) -> None:
+        texts[number] = recognizer.transcribe(clips[number]).text
+
+    threads = in_threads(ask, [0])
+    entered.wait(30)
+    threads += in_threads(ask, [1, 2, 3])
+    wait_for(shared, 3)
+    leave.set()
+    for thread in threads:
+        thread.join()
+    assert texts == {0: "abba", 1: "face", 2: "dead", 3: "cab"}
+    assert sizes == [1, 3]
+    assert len(list(recognizer.transcribe_many([clips[0]] * SEARCHED))) == SEARCHED
+    assert sizes[2:] == [SEARCHED]
+    assert "auricle_search_pieces_count 2" in metrics.write()  # the last one was nobody else's
+    shared.close()
+
+
+def wait_for(made: Batching[Any], count: int, patience_s: float = 30.0) -> None:
+    until_s = time.monotonic() + patience_s
     while made.waiting < count:
-        pause.wait(0.005)
+        assert time.monotonic() < until_s
+        time.sleep(0.005)

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from auricle import audio
 from auricle.metrics import cer
 from auricle.results import Word
 from auricle.runtime import Float32
-from auricle.serve.utterances import Heard, LiveSettings, Utterances
+from auricle.serve.utterances import Utterances
+from auricle.stream import Heard, LiveSettings, Rehearing, Streamer
 from serving import CLIPS, Running, serving
 
 RATE_HZ = 1_000
@@ -48,8 +49,14 @@ def hear(samples: Float32) -> tuple[Word, ...]:
     return tuple(words)
 
 
+def session(
+    hear: Callable[[Float32], tuple[Word, ...]], settings: LiveSettings | None = None
+) -> Utterances:
+    return Utterances(Streamer(Rehearing(hear, RATE_HZ), RATE_HZ, settings))
+
+
 def run(sound: Float32, sizes: Iterator[int], settings: LiveSettings | None = None) -> list[Heard]:
-    utterances = Utterances(hear, RATE_HZ, settings)
+    utterances = session(hear, settings)
     heard, at = [], 0
     while at < len(sound):
         size = next(sizes)
@@ -92,7 +99,7 @@ def told(*hearings: str, settings: LiveSettings | None = None) -> list[Heard]:
         words = enumerate(next(answers).split())
         return tuple(Word(text, 0.2 * at, 0.2 * at + 0.2, 0.5) for at, text in words)
 
-    utterances = Utterances(hearing, RATE_HZ, settings or LiveSettings(pause_s=5.0))
+    utterances = session(hearing, settings or LiveSettings(pause_s=5.0))
     return [e for _ in hearings for e in utterances.push(np.zeros(400, np.float32))]
 
 
@@ -148,22 +155,23 @@ def test_an_utterance_without_a_pause_is_cut_at_its_quietest() -> None:
     assert [text for each in finals for text in texts(each)] == [f"w{n}" for n in range(1, 30)]
 
 
-def test_silence_costs_little_and_says_nothing() -> None:
+@pytest.mark.parametrize(("silence_s", "longest_s"), [(0.0, 2.0), (1.0, 2.8)])
+def test_silence_costs_little_and_says_nothing(silence_s: float, longest_s: float) -> None:
     lengths = []
 
     def noting(samples: Float32) -> tuple[Word, ...]:
         lengths.append(len(samples))
         return ()
 
-    utterances = Utterances(noting, RATE_HZ)
+    utterances = session(noting, LiveSettings(silence_s=silence_s))
     for _ in range(100):
         assert list(utterances.push(np.zeros(400, np.float32))) == []
-    assert max(lengths) <= 2.0 * RATE_HZ
+    assert longest_s - 0.4 <= max(lengths) / RATE_HZ <= longest_s
 
 
 def test_words_that_vanish_are_taken_back() -> None:
     answers = iter([(Word("noise", 0.1, 0.3, 0.2),), (), ()])
-    utterances = Utterances(lambda _: next(answers), RATE_HZ)
+    utterances = session(lambda _: next(answers))
     heard = [e for _ in range(3) for e in utterances.push(np.zeros(400, np.float32))]
     assert [(each.kind, texts(each)) for each in heard] == [("partial", ["noise"]), ("final", [])]
 

@@ -12,13 +12,14 @@ from typing import Annotated, Any, TypedDict, get_type_hints
 import typer
 
 from auricle.bundle import Bundle, Card
+from auricle.cli.display import errors
 from auricle.config import parse_overrides
 from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, Lexicon, decode_settings
 from auricle.errors import ConfigError
 from auricle.files import read_text
 from auricle.lm import NgramModel
 from auricle.runtime import Recognizer
-from auricle.text import PhonemeTokenizer, Tokenizer, tokenizer_from_dict
+from auricle.text import PhonemeTokenizer, Tokenizer, normalise, tokenizer_from_dict
 from auricle.vocabulary import read_lm, read_vocabulary, with_vocabulary
 
 LISTS = {".txt", ".csv", ".tsv", ".lst", ".list", ".md", ".json", ".jsonl"}  # no ends of words
@@ -79,6 +80,13 @@ class Decoding:
     def of(self, recognizer: Recognizer) -> "HowToDecode":
         """What to tell a recogniser's `transcribe_many`."""
         words = read_hotwords(self.hotwords) if self.hotwords is not None else ()
+        said = recognizer.guessed(normalise(word, recognizer.normaliser) for word in words)
+        for word, sounds in said.items():
+            errors.print(
+                f"{word} is not in the model's lexicon; taken to sound {' '.join(sounds)}",
+                markup=False,
+                soft_wrap=True,
+            )
         return {"hotwords": words, "decode": self.settings(recognizer.decode)}
 
     def model(self) -> NgramModel | None:

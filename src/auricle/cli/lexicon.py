@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 
+from auricle.bundle import SUFFIX, Bundle, find_model
 from auricle.cli.display import counting, output, size, table
 from auricle.decode import Lexicon
 from auricle.errors import ConfigError, DataError
 from auricle.files import write_text
 from auricle.lm import NgramModel, read_lines
 from auricle.metrics import score_words
-from auricle.pronounce import Pair, Pronouncer
+from auricle.pronounce import Alike, Pair, Pronouncer
 from auricle.text import normalise
+from auricle.vocabulary import read_vocabulary
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -54,7 +56,9 @@ def write(
     text: Annotated[
         list[Path] | None, typer.Argument(help="Text with the words; .gz, .xz and .bz2 too.")
     ] = None,
-    model: Annotated[Path | None, typer.Option(help="What `learn` made.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="What `learn` made, or a recogniser of phonemes.")
+    ] = None,
     lm: Annotated[Path | None, typer.Option(help="A language model: its vocabulary.")] = None,
     known: Annotated[Path | None, typer.Option(help="A lexicon whose words it keeps.")] = None,
     variants: Annotated[int, typer.Option(min=1, help="Pronunciations per word, at most.")] = 3,
@@ -66,13 +70,15 @@ def write(
     Examples:
     - `auricle lexicon write --lm lm.bin --model pronounce.bin -o lexicon.txt`
     - `auricle lexicon write words.txt --known cmudict.dict --model pronounce.bin -o lexicon.txt`
+    - `auricle lexicon write names.txt --model english -o names.lexicon` (as its words sound)
 
-    Write a pronunciation lexicon of all words of a text or a language model: those of `--known` as
-    they stand there, the others as `--model` says them.
+    Write a pronunciation lexicon of all words of a text or a language model: those of `--known`, or
+    of a recogniser, as they stand there, the others as `--model` says them.
     """
     words = _words(text or [], lm, normaliser)
     said: dict[str, list[tuple[str, ...]]] = defaultdict(list)
-    for word, sounds in _pairs(known, plain) if known else ():
+    own = _own_words(model) if model is not None else ()
+    for word, sounds in _pairs(known, plain) if known else own:
         said[word].append(sounds)
     missing = [word for word in words if word not in said]
     if missing and model is None:
@@ -82,7 +88,7 @@ def write(
         )
     silent = []
     if model is not None:
-        pronouncer = Pronouncer.load(model)
+        pronouncer = Alike(own).pronouncer if own else Pronouncer.load(model)
         foreign = [word for word in missing if set(word) - pronouncer.letters]
         missing = [word for word in missing if not set(word) - pronouncer.letters]
         with counting("pronouncing") as progress:
@@ -129,6 +135,20 @@ def score(
         ["phonemes wrong", f"{100 * errors / phonemes:.2f} %"],
     ]
     output.print(table(["", str(model)], rows))
+
+
+def _own_words(model: str) -> list[Pair]:
+    """The words of a recogniser and how they sound; none if it is a model of pronunciations.
+
+    Raises:
+        ConfigError: the recogniser spells its words as they are written.
+    """
+    if Path(model).exists() and Path(model).suffix != SUFFIX:
+        return []
+    lexicon = read_vocabulary(Bundle.read(find_model(model)))[1]
+    if lexicon is None or not lexicon.pronounced:
+        raise ConfigError(f"{model}: spells its words as they are written, without phonemes")
+    return list(zip(lexicon.words, lexicon.sounds, strict=True))
 
 
 def _pairs(path: Path, plain: bool) -> list[Pair]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from queue import SimpleQueue
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.live import Live
@@ -12,7 +12,8 @@ from auricle.cli.decoding import read_hotwords
 from auricle.cli.display import errors, output
 from auricle.errors import ConfigError
 from auricle.runtime import Float32, Recognizer
-from auricle.serve.utterances import Heard, Utterances
+from auricle.serve.utterances import Utterances
+from auricle.stream import Heard, Streamer
 
 BLOCK_S = 0.1  # of sound that the microphone hands over
 
@@ -44,12 +45,8 @@ def listen(
     except OSError as error:  # it finds no PortAudio
         raise ConfigError(f"{error}: install it (Debian: apt-get install libportaudio2)") from None
     recognizer = Recognizer.load(model, threads=threads)
-    words = read_hotwords(hotwords) if hotwords else ()
-    rate_hz = recognizer.engine.rate_hz
-
-    def hear(samples: Float32) -> Any:
-        return recognizer.transcribe((samples, rate_hz), hotwords=words).words
-
+    streamer = Streamer.of(recognizer, hotwords=read_hotwords(hotwords) if hotwords else ())
+    rate_hz = streamer.rate_hz
     blocks: SimpleQueue[Float32] = SimpleQueue()
     try:
         microphone = sounddevice.InputStream(
@@ -62,7 +59,7 @@ def listen(
         )
     except (sounddevice.PortAudioError, ValueError) as error:
         raise ConfigError(f"no microphone that gives {rate_hz} Hz ({error})") from None
-    utterances = Utterances(hear, rate_hz)
+    utterances = Utterances(streamer)
     with microphone, Live(console=errors, transient=True, auto_refresh=False) as line:
         try:
             while True:

@@ -237,6 +237,11 @@ def _facts(path: Path) -> tuple[dict[str, Any], str]:
             f"{card.features.get('sample_rate_hz')} Hz, {len(card.tokenizer.get('symbols', ()))} "
             f"symbols, made by auricle {card.auricle_version}\n{members}\n"
             f"decoding: {said(card.decode)}\n"
+            + (
+                f"hears live sound, {card.streaming.look_ahead_ms:g} ms ahead\n"
+                if card.streaming
+                else ""
+            )
         )
         return facts, f"{head}\n{card.description}"
     from auricle import audio

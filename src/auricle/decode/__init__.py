@@ -2,7 +2,7 @@
 
 from auricle.decode.beam import BeamDecoder, Hypothesis, Stream
 from auricle.decode.confidence import Calibration, fit_calibration, word_features
-from auricle.decode.decoder import Decoder, Heard, Reading, build_decoder
+from auricle.decode.decoder import Decoder, Heard, Listening, Reading, build_decoder
 from auricle.decode.fusion import LanguageModel
 from auricle.decode.greedy import Token, ctc_collapse, ctc_greedy
 from auricle.decode.lexicon import Lexicon
@@ -25,6 +25,7 @@ __all__ = [
     "Hypothesis",
     "LanguageModel",
     "Lexicon",
+    "Listening",
     "Reading",
     "Spelt",
     "Stream",

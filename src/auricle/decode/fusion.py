@@ -222,8 +222,8 @@ def _vocabulary(
     spelt = [(word, spelling.spell(letters)) for word, letters in sounds]
     if missing := [word for word, letters in spelt if letters is None and word in set(hot)]:
         raise ConfigError(
-            f"hotwords {missing[:5]} cannot be spelt with the model's symbols: write them as"
-            " transcripts are written, or list their pronunciation in the lexicon"
+            f"hotwords that nobody can say with this model: {', '.join(missing[:5])}: write them as"
+            " transcripts are written, in its letters"
         )
     if lexicon is not None and not any(letters for _, letters in spelt):
         raise ConfigError("no word of the lexicon can be spelt with the model's symbols")

@@ -6,7 +6,7 @@ breadth first, so that a child always has a higher number than its parent.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -69,6 +69,11 @@ class Lexicon:
         spelt = ((word, sounds or tuple(word)) for word, sounds in entries)
         words, sounds = zip(*spelt, strict=True)
         return cls(words, sounds, closed)
+
+    def widened(self, spoken: Mapping[str, tuple[str, ...]]) -> Self:
+        """The same with further words, or further pronunciations."""
+        words, sounds = (*self.words, *spoken), (*self.sounds, *spoken.values())
+        return replace(self, words=words, sounds=sounds)
 
     def to_text(self) -> str:
         """The lines that `parse` reads."""

@@ -10,6 +10,7 @@ from auricle.config import Settings
 from auricle.models.convolutional import Standardised, rectified
 from auricle.models.encoders import Encoder
 from auricle.models.layers import valid_mask
+from auricle.models.streaming import Streams
 
 
 def log_sigmoid(scores: Tensor) -> Tensor:
@@ -45,8 +46,42 @@ class FrameClassifier(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         states, lengths = self.encoder(x, lengths)
+        return self.log_probs(states), lengths
+
+    def log_probs(self, states: Tensor) -> Tensor:
+        """(B, T2, D) states of the encoder -> (B, T2, V)."""
         # In half precision a log-softmax loses the small probabilities that CTC sums over.
-        return self.classify(self.dropout(states)).float().log_softmax(-1), lengths
+        return self.classify(self.dropout(states)).float().log_softmax(-1)
+
+
+class FrameStepper(nn.Module):
+    """A `FrameClassifier` whose encoder hears sound as it comes, with its memory in and out.
+
+    (B, T, F) float, (B,) int64, (B, rows, width) of each name in the encoder's `state` -> what the
+    classifier gives, `look_ahead` frames late, and the memory after it. Frames beyond `lengths`
+    count as zeros.
+    """
+
+    def __init__(self, model: FrameClassifier, encoder: Streams) -> None:
+        super().__init__()
+        self.model, self.encoder = model, encoder
+        self.train(model.training)
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "FrameStepper | None":
+        """Of any model; None for one that needs whole utterances."""
+        if isinstance(model, FrameClassifier) and isinstance(model.encoder, Streams):
+            return cls(model, model.encoder)
+        return None
+
+    def forward(self, x: Tensor, lengths: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
+        x = x * valid_mask(lengths, x.shape[1])[:, :, None].to(x.dtype)
+        stride = self.encoder.stride
+        x = nn.functional.pad(x, (0, 0, 0, -x.shape[1] % stride))
+        names = list(self.encoder.state)
+        states, after = self.encoder.step(x, dict(zip(names, memory, strict=True)))
+        lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")
+        return (self.model.log_probs(states), lengths, *(after[name] for name in names))
 
 
 class FrameTagger(nn.Module):

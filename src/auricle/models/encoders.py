@@ -32,6 +32,7 @@ from auricle.models.layers import (
     masked,
     valid_mask,
 )
+from auricle.models.streaming import StreamingLSTM, StreamingLSTMSettings
 
 
 @runtime_checkable
@@ -87,6 +88,7 @@ EncoderSettings = Annotated[
     ConvLSTMSettings
     | RNNSettings
     | ConformerSettings
+    | StreamingLSTMSettings
     | WaveConvSettings
     | ResidualWaveSettings
     | BroadcastSettings,
@@ -181,12 +183,17 @@ class Conformer(nn.Module):
         return y, lengths
 
 
-def build_encoder(features: int, settings: Settings) -> Encoder:
+def build_encoder(features: int, settings: Settings, hop_s: float = 0.01) -> Encoder:
     """The encoder that `settings.kind` names, for `features` inputs per frame.
+
+    Args:
+        hop_s: seconds from one input frame to the next: what looks ahead is set in milliseconds.
 
     Raises:
         ConfigError: when two settings contradict each other.
     """
+    if isinstance(settings, StreamingLSTMSettings):
+        return StreamingLSTM(features, settings, hop_s)
     return cast(Encoder, ENCODERS[type(settings)](features, settings))
 
 
@@ -209,6 +216,7 @@ ENCODERS: dict[type[Settings], type[nn.Module]] = {
     ConvLSTMSettings: ConvLSTM,
     RNNSettings: RNN,
     ConformerSettings: Conformer,
+    StreamingLSTMSettings: StreamingLSTM,
     WaveConvSettings: WaveConv,
     ResidualWaveSettings: ResidualWave,
     BroadcastSettings: Broadcast,

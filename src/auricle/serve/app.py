@@ -13,7 +13,15 @@ from starlette.exceptions import HTTPException
 
 from auricle import __version__
 from auricle.errors import AuricleError
-from auricle.serve import jobroutes, live, page, refusals, transcriptions
+from auricle.serve import (
+    classifications,
+    jobroutes,
+    live,
+    meter,
+    page,
+    refusals,
+    transcriptions,
+)
 from auricle.serve.house import House
 from auricle.serve.limits import Guard
 from auricle.serve.metrics import CONTENT_TYPE
@@ -40,7 +48,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app = FastAPI(
         title="auricle",
         version=__version__,
-        description="Recordings in, text out: OpenAI's audio interface over a model of your own.",
+        description="Recordings in, text or labels out: OpenAI's audio interface and more, over"
+        " models of your own.",
         lifespan=lifespan,
         docs_url=None,  # both load scripts from elsewhere; page.py has ours
         redoc_url=None,
@@ -49,8 +58,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.add_exception_handler(HTTPException, refusals.on_refusal)
     app.add_exception_handler(RequestValidationError, refusals.on_invalid)
     app.add_exception_handler(AuricleError, refusals.on_trouble)
-    for made in (transcriptions.router(house), live.router(house), jobroutes.router(house)):
-        app.include_router(made)
+    for part in (transcriptions, classifications, jobroutes, live, meter):
+        app.include_router(part.router(house))
     app.include_router(page.router(app))
 
     @app.get("/health")

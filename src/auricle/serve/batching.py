@@ -1,37 +1,41 @@
-"""Dynamic batching: pieces of sound from any requests run through the graph together.
+"""Dynamic batching: pieces of sound from any requests run together.
 
-Requests are decoded in threads of their own; where each would run the graph, it hands its pieces in
-here and waits. A runner takes the piece that has waited longest, with those nearest to it in length
-(so that a batch holds little padding), as soon as a batch is full or that piece's time to wait is
-over. So a lone request loses at most `wait_s`, and under load batches fill by themselves.
+Requests are answered in threads of their own; where each would run the graph, or a beam search, it
+hands its pieces in here and waits. A runner takes the piece that has waited longest, with those
+nearest to it in length (so that a batch holds little padding), as soon as a batch is full or that
+piece's time to wait is over. So a lone request loses at most `wait_s`, and under load batches fill
+by themselves.
 
-Answers do not change: graphs mask padding. int8 graphs, whose scales span the batch, get one piece
-at a time, several side by side.
+Answers do not change: graphs mask padding, and a beam search keeps utterances apart. int8 graphs,
+whose scales span the batch, get one piece at a time, several side by side.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from auricle.errors import AuricleError
-from auricle.runtime import Float32, Run
+from auricle.runtime import Float32
+
+R = TypeVar("R")
 
 
 @dataclass(eq=False, slots=True)
-class _Waiting:
-    features: Float32
+class _Waiting(Generic[R]):
+    piece: Float32
     since_s: float
     answered: threading.Event = field(default_factory=threading.Event)
-    output: Float32 | None = None
+    answer: list[R] = field(default_factory=list)  # one, unless there is an error
     error: BaseException | None = None
 
 
-class Batching:
-    """A graph that many threads call at once, in the place of `runtime.Session`.
+class Batching(Generic[R]):
+    """A graph or a search that many threads call at once, in the place of `run`.
 
     Args:
-        run: the graph.
+        run: (T, F) each, T >= 1 -> the answer to each.
         most: pieces in one run.
         wait_s: how long a piece may wait for others.
         runners: runs side by side.
@@ -40,7 +44,7 @@ class Batching:
 
     def __init__(
         self,
-        run: Run,
+        run: Callable[[Sequence[Float32]], Sequence[R]],
         *,
         most: int,
         wait_s: float,
@@ -48,7 +52,7 @@ class Batching:
         ran: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._run, self._most, self._wait_s, self._ran = run, most, wait_s, ran
-        self._queue: list[_Waiting] = []
+        self._queue: list[_Waiting[R]] = []
         self._changed = threading.Condition()
         self._closed = False
         self._threads = [
@@ -58,23 +62,20 @@ class Batching:
         for thread in self._threads:
             thread.start()
 
-    def __call__(self, features: Sequence[Float32]) -> list[Float32]:
-        """(T, F) each, T >= 1 -> (T2, ...) each; as `runtime.Session`, but waits its turn."""
+    def __call__(self, pieces: Sequence[Float32]) -> list[R]:
+        """(T, F) each, T >= 1 -> the answer to each; as `run`, but waits its turn."""
         now_s = time.monotonic()
-        waiting = [_Waiting(each, now_s) for each in features]
+        waiting = [_Waiting[R](each, now_s) for each in pieces]
         with self._changed:
             if self._closed:
                 raise AuricleError("the server is shutting down")
             self._queue += waiting
             self._changed.notify_all()
-        outputs: list[Float32] = []
         for each in waiting:
             each.answered.wait()
             if each.error is not None:
                 raise each.error
-            assert each.output is not None
-            outputs.append(each.output)
-        return outputs
+        return [answer for each in waiting for answer in each.answer]
 
     @property
     def waiting(self) -> int:
@@ -96,9 +97,9 @@ class Batching:
             for each in batch:
                 each.answered.set()
 
-    def _answer(self, batch: list[_Waiting]) -> None:
+    def _answer(self, batch: list[_Waiting[R]]) -> None:
         try:
-            outputs = self._run([each.features for each in batch])
+            answers = self._run([each.piece for each in batch])
         except Exception as error:  # noqa: BLE001  (whoever asked gets it)
             if len(batch) == 1:
                 batch[0].error = error
@@ -106,10 +107,10 @@ class Batching:
                 for each in batch:
                     self._answer([each])
         else:
-            for each, output in zip(batch, outputs, strict=True):
-                each.output = output
+            for each, answer in zip(batch, answers, strict=True):
+                each.answer = [answer]
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[_Waiting[R]]:
         """The next batch; empty when all is done and closed."""
         with self._changed:
             while not self._ready():
@@ -117,9 +118,7 @@ class Batching:
                     return []
                 self._changed.wait(self._patience_s())
             first = self._queue[0]
-            near = sorted(
-                self._queue[1:], key=lambda each: abs(len(each.features) - len(first.features))
-            )
+            near = sorted(self._queue[1:], key=lambda each: abs(len(each.piece) - len(first.piece)))
             batch = [first, *near[: self._most - 1]]
             taken = set(map(id, batch))
             self._queue = [each for each in self._queue if id(each) not in taken]

@@ -7,23 +7,35 @@ from contextlib import aclosing
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Self, TypeVar
 
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
+from fastapi import HTTPException
 
 from auricle import audio
+from auricle.bundle import Bundle, Card, find_model
+from auricle.classifier import Classifier
 from auricle.decode import assemble
 from auricle.errors import AuricleError
 from auricle.results import Transcript, Word
-from auricle.runtime import CHUNK_S, LONGEST_S, Float32, Recognizer, Source, usable_cores
+from auricle.runtime import (
+    CHUNK_S,
+    LONGEST_S,
+    Engine,
+    Recognizer,
+    Source,
+)
 from auricle.serve.batching import Batching
+from auricle.serve.labelling import Labeller
 from auricle.serve.metrics import Gauge, Metrics
 from auricle.serve.refusals import refusal
 from auricle.serve.settings import ServeSettings
+from auricle.serve.sharing import share_graph, share_search
 
 VALUES_A_S = 192_000  # samples * channels a second: 96 kHz in stereo; more is to tire us out
 T = TypeVar("T")
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +45,12 @@ class Piece:
     start_s: float
     end_s: float
     words: tuple[Word, ...]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what `dataclasses.asdict` wrote."""
+        words = tuple(Word(**word) for word in values["words"])
+        return cls(values["start_s"], values["end_s"], words)
 
 
 @dataclass(frozen=True)
@@ -45,7 +63,7 @@ class Ear:
 
     @property
     def rate_hz(self) -> int:
-        """Of the sound that `hear_samples` takes."""
+        """Of the sound that it hears."""
         return self.recognizer.engine.rate_hz
 
     @property
@@ -60,6 +78,7 @@ class Ear:
         hotwords: Sequence[str] = (),
         *,
         batch: int | None = None,
+        after_s: float = 0.0,
     ) -> Iterator[Piece]:
         """A file's pieces, in order, as they are heard; together they are its transcript.
 
@@ -67,6 +86,7 @@ class Ear:
             longest_s: most of the file that is read.
             hotwords: likelier here than elsewhere.
             batch: pieces decoded together: the fewer, the sooner the first one comes.
+            after_s: what was heard before: pieces that begin earlier are cut, but not heard.
 
         Raises:
             DataError: when the file cannot be read, also in the middle.
@@ -79,8 +99,9 @@ class Ear:
             for start_s, samples in audio.split_at_pauses(
                 chunks, self.rate_hz, longest_s=LONGEST_S
             ):
-                starts_s.append(start_s)
-                yield samples, self.rate_hz
+                if start_s > after_s - 0.5 / self.rate_hz:  # an end and a start of one sample
+                    starts_s.append(start_s)
+                    yield samples, self.rate_hz
 
         many = self.recognizer.transcribe_many(
             sources(), batch=batch or self.batch, hotwords=hotwords
@@ -90,10 +111,6 @@ class Ear:
                 raise heard
             start_s = starts_s.popleft()
             yield Piece(start_s, start_s + heard.duration_s, shifted(heard.words, start_s))
-
-    def hear_samples(self, samples: Float32, hotwords: Sequence[str] = ()) -> tuple[Word, ...]:
-        """The words in (N,) samples at `rate_hz`, at most some seconds of them."""
-        return self.recognizer.transcribe((samples, self.rate_hz), hotwords=hotwords).words
 
     def transcript(self, pieces: list[Piece]) -> Transcript:
         """What the pieces of a whole recording make."""
@@ -136,47 +153,71 @@ class Ears:
 
     def __init__(self, settings: ServeSettings, metrics: Metrics) -> None:
         self._threads = CapacityLimiter(settings.running)
-        self._batchings: list[Batching] = []
-        self._models: dict[str, Ear] = {}
+        self._batchings: list[Batching[Any]] = []
+        self._models: dict[str, Ear | Labeller] = {}
         for name, source in settings.models.items():
-            recognizer = Recognizer.load(source, threads=settings.threads)
+            engine = Engine(Bundle.read(find_model(source)), threads=settings.threads)
+            self._models[name] = model = _model(name, engine, settings.batch)
             if settings.batching:
-                self._batchings.append(_batched(recognizer, settings, metrics))
-            self._models[name] = Ear(name, recognizer, settings.batch)
+                self._batchings.append(share_graph(engine, settings, metrics))
+                if isinstance(model, Ear):
+                    self._batchings.append(share_search(model.recognizer, metrics))
         metrics.gauges.append(
             Gauge(
                 "auricle_waiting_pieces",
-                "Pieces that wait for a run of the graph.",
+                "Pieces that wait for a run of the graph or of the search.",
                 lambda: sum(each.waiting for each in self._batchings),
             )
         )
 
     @property
-    def models(self) -> Mapping[str, Ear]:
-        """By the names that requests use."""
-        return self._models
+    def models(self) -> Mapping[str, Card]:
+        """By the names that requests use, what each of them is."""
+        return {name: _card(model) for name, model in self._models.items()}
 
-    def named(self, name: str) -> Ear:
-        """The model of this name; the first one where none is named.
+    def card(self, name: str) -> Card:
+        """What the model of this name is.
 
         Raises:
             HTTPException: 404, with the names there are.
         """
-        if not name:
-            return next(iter(self._models.values()))
         if name not in self._models:
-            known = ", ".join(self._models)
-            raise refusal(
-                HTTPStatus.NOT_FOUND, f"no such model; there is {known}", code="model_not_found"
-            )
-        return self._models[name]
+            raise _no_such(", ".join(self._models))
+        return _card(self._models[name])
+
+    def named(self, name: str) -> Ear:
+        """The recognizer of this name; the first one where none is named.
+
+        Raises:
+            HTTPException: 404, with the names there are; 400 for a model of another kind.
+        """
+        return self._found(name, Ear)
+
+    def labeller(self, name: str) -> Labeller:
+        """As `named`, a model that answers with labels."""
+        return self._found(name, Labeller)
+
+    def _found(self, name: str, kind: type[M]) -> M:
+        known = [each for each, model in self._models.items() if isinstance(model, kind)]
+        model = self._models.get(name or next(iter(known), ""))
+        if isinstance(model, kind):
+            return model
+        there = ", ".join(known) or "none that answers so"
+        if model is None:
+            raise _no_such(there)
+        raise refusal(
+            HTTPStatus.BAD_REQUEST,
+            f"{name} answers with {_card(model).answer}, which this route does not give; there is"
+            f" {there}",
+            code="wrong_model",
+        )
 
     async def run(self, work: Callable[[], T]) -> T:
         """Something that takes a while, in one of the threads."""
         return await run_sync(work, limiter=self._threads)
 
-    async def pieces(self, heard: Iterator[Piece]) -> AsyncGenerator[Piece]:
-        """`Ear.pieces` for the event loop, which may cancel it between pieces."""
+    async def each(self, heard: Iterator[T]) -> AsyncGenerator[T]:
+        """What comes one after the other, for the event loop, which may cancel it in between."""
         try:
             while (piece := await self.run(lambda: next(heard, None))) is not None:
                 yield piece
@@ -196,7 +237,7 @@ class Ears:
             HTTPException: 499 when nobody waits.
         """
         known: list[Piece] = []
-        async with aclosing(self.pieces(heard)) as pieces:
+        async with aclosing(self.each(heard)) as pieces:
             async for piece in pieces:
                 known.append(piece)
                 if await gone():
@@ -209,20 +250,24 @@ class Ears:
             each.close()
 
 
-def _batched(recognizer: Recognizer, settings: ServeSettings, metrics: Metrics) -> Batching:
-    """Put dynamic batching in front of the graph."""
-    one_by_one = recognizer.engine.bundle.card.precision == "int8"  # their scales span the batch
-    recognizer.engine.session = batching = Batching(
-        recognizer.engine.session,
-        most=1 if one_by_one else settings.batch,
-        wait_s=settings.wait_ms / 1000,
-        runners=usable_cores() if one_by_one else 1,
-        ran=metrics.batches.observe,
-    )
-    return batching
+def _model(name: str, engine: Engine, batch: int) -> Ear | Labeller:
+    """What a bundle is to a server, by what it answers with."""
+    if engine.bundle.card.answer == "labels":
+        return Labeller(name, Classifier(engine), batch)
+    return Ear(name, Recognizer(engine), batch)
 
 
-def _close(pieces: Iterator[Piece]) -> None:
+def _card(model: Ear | Labeller) -> Card:
+    engine = model.recognizer.engine if isinstance(model, Ear) else model.classifier.engine
+    return engine.bundle.card
+
+
+def _no_such(known: str) -> HTTPException:
+    message = f"no such model; there is {known}"
+    return refusal(HTTPStatus.NOT_FOUND, message, code="model_not_found")
+
+
+def _close(pieces: Iterator[Any]) -> None:
     close = getattr(pieces, "close", None)
     if close:
         close()

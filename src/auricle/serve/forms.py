@@ -1,4 +1,4 @@
-"""What a transcription request asks for, and how transcripts are given out."""
+"""What requests ask for, and how transcripts and labels are given out."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -9,53 +9,53 @@ from typing import Any, Literal, Self, get_args
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from auricle.errors import brief
-from auricle.results import FORMATS, Transcript, Word, verbose_json
+from auricle.results import FORMATS, Label, Transcript, Word, verbose_json
 from auricle.serve.refusals import refusal
 from auricle.serve.uploads import Upload
 
 Format = Literal["json", "text", "srt", "verbose_json", "vtt"]
 STYLES: dict[str, Format] = {style: style for style in get_args(Format)}
 HOTWORDS, PHRASE_WORDS = 500, 4  # most in a request; words of the longest
+TOP_LABELS, MOST_LABELS = 5, 1_000  # named of each answer, and the most that can be asked for
 MEDIA_TYPES = {"srt": "application/x-subrip", "vtt": "text/vtt"}
 
-BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "WAV, FLAC, MP3, Ogg, Opus, AIFF, CAF or NIST sphere; "
-                            "m4a, aac, webm and video where the server has auricle[media]",
-                        },
-                        "model": {"type": "string", "description": "of /v1/models; else the first"},
-                        "response_format": {
-                            "type": "string",
-                            "enum": list(STYLES),
-                            "default": "json",
-                        },
-                        "timestamp_granularities[]": {
-                            "type": "array",
-                            "items": {"type": "string", "enum": ["word", "segment"]},
-                        },
-                        "stream": {"type": "boolean", "default": False},
-                        "language": {"type": "string", "description": "ISO 639-1"},
-                        "prompt": {
-                            "type": "string",
-                            "description": "names and terms that may be said, parted by commas",
-                        },
-                        "temperature": {"type": "number", "minimum": 0, "maximum": 1},
-                    },
-                }
-            }
-        },
-    }
+FILE: dict[str, Any] = {
+    "type": "string",
+    "format": "binary",
+    "description": "WAV, FLAC, MP3, Ogg, Opus, AIFF, CAF or NIST sphere; m4a, aac, webm and video"
+    " where the server has auricle[media]",
 }
+MODEL: dict[str, Any] = {
+    "type": "string",
+    "description": "of /v1/models; else the first that gives such answers",
+}
+
+
+def form(properties: dict[str, Any]) -> dict[str, Any]:
+    """What OpenAPI is told of a route that takes a multipart body with a recording."""
+    schema = {"type": "object", "required": ["file"], "properties": properties}
+    content = {"multipart/form-data": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+BODY = form(
+    {
+        "file": FILE,
+        "model": MODEL,
+        "response_format": {"type": "string", "enum": list(STYLES), "default": "json"},
+        "timestamp_granularities[]": {
+            "type": "array",
+            "items": {"type": "string", "enum": ["word", "segment"]},
+        },
+        "stream": {"type": "boolean", "default": False},
+        "language": {"type": "string", "description": "ISO 639-1"},
+        "prompt": {
+            "type": "string",
+            "description": "names and terms that may be said, parted by commas",
+        },
+        "temperature": {"type": "number", "minimum": 0, "maximum": 1},
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +81,25 @@ class Asked:
         granularities = frozenset(upload.all("timestamp_granularities"))
         if unknown := granularities - {"word", "segment"}:
             raise _unknown("timestamp_granularities", min(unknown), ("word", "segment"))
-        stream = upload.one("stream", "false").lower()
-        if stream not in ("true", "false", "1", "0", ""):
-            raise _unknown("stream", stream, ("true", "false"))
         return cls(
             upload.one("model"),
             STYLES[style],
             granularities or frozenset(["segment"]),
-            stream in ("true", "1"),
+            switch(upload, "stream", default="false"),
             hotwords_of([upload.one("prompt"), *upload.all("keywords")]),
         )
+
+
+def switch(upload: Upload, name: str, *, default: str) -> bool:
+    """A field that is true or false.
+
+    Raises:
+        HTTPException: 400 for anything else.
+    """
+    value = upload.one(name).lower() or default
+    if value not in ("true", "false", "1", "0"):
+        raise _unknown(name, value, ("true", "false"))
+    return value in ("true", "1")
 
 
 def hotwords_of(texts: Iterable[str]) -> tuple[str, ...]:
@@ -126,6 +135,11 @@ def timed(word: Word) -> dict[str, Any]:
         "end": round(word.end_s, 3),
         "confidence": round(word.confidence, 3),
     }
+
+
+def labelled(labels: Iterable[Label]) -> list[dict[str, Any]]:
+    """Labels as clients see them."""
+    return [{"label": each.name, "confidence": round(each.confidence, 4)} for each in labels]
 
 
 def usage(transcript: Transcript) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Long recordings as jobs: accepted at once, heard one after the other, asked for later.
 
 One process of a server runs jobs: the one that holds the runner's lease. When it dies, another one
-(or the next start) takes the lease and goes on with what it left.
+(or the next start) takes the lease and goes on after the last piece that it noted.
 """
 
 import logging
@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import asdict
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from starlette.exceptions import HTTPException
 
@@ -28,9 +29,6 @@ from auricle.serve.refusals import refusal, without_path
 from auricle.serve.settings import ServeSettings
 from auricle.serve.uploads import Upload
 from auricle.serve.workspace import Lease, Workspace
-
-if TYPE_CHECKING:
-    pass
 
 ROUTE = "/v1/jobs"
 LOOK_S = 1.0  # between looks at the table: another process may have accepted a job
@@ -152,8 +150,14 @@ class Jobs:
     def _listen(self, job: Job, path: Path) -> None:
         try:
             ear = self._ears.named(job.model)
-            heard = ear.pieces(path, self._settings.job_longest_s, job.hotwords)
-            pieces = list(self._noting(job, heard))
+            pieces = [Piece.from_dict(each) for each in self.store.pieces(job)]
+            heard = ear.pieces(
+                path,
+                self._settings.job_longest_s,
+                job.hotwords,
+                after_s=pieces[-1].end_s if pieces else 0.0,
+            )
+            pieces += self._noting(job, heard)
             result = ear.transcript(pieces).to_dict()
             self._finish(lambda: self.store.done(job, result))
             self._metrics.sound.add(job.duration_s, ROUTE)
@@ -182,15 +186,17 @@ class Jobs:
         raise _Stopped
 
     def _noting(self, job: Job, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        noted_s = time.monotonic()
+        """The pieces, each noted: who runs the job next goes on after it."""
+        waiting: dict[float, dict[str, Any]] = {}
         for piece in pieces:
             yield piece
+            waiting[piece.end_s] = asdict(piece)
+            with suppress(sqlite3.Error):  # a full disk costs progress, not the job
+                if not self.store.heard(job, waiting):
+                    raise _Stopped
+                waiting = {}
             if self._stopping:
                 raise _Stopped
-            if time.monotonic() - noted_s > LOOK_S:
-                noted_s = time.monotonic()
-                if not self.store.heard(job, piece.end_s):
-                    raise _Stopped
 
     def _tidy(self) -> None:
         self.store.forget(self._settings.jobs_kept_days)

@@ -2,6 +2,7 @@
 
 A job is accepted when its row is committed, after its recording lies on the disk. It then is
 `queued` -> `running` -> `done` or `failed`; a `running` job whose process died is `queued` again.
+What it heard until then lies in `pieces`, so it goes on after the last of them.
 Only a job that is running can be finished, in one transaction with its result: so a result is
 written once, and a finished job never runs again. A job that took its process down
 `MOST_ATTEMPTS` times is failed, else it would take the server down for ever.
@@ -11,8 +12,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,12 @@ CREATE TABLE IF NOT EXISTS jobs (
     error TEXT
 ) STRICT;
 CREATE INDEX IF NOT EXISTS waiting ON jobs (state, created);
+CREATE TABLE IF NOT EXISTS pieces (
+    job TEXT NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+    end_s REAL NOT NULL,
+    piece TEXT NOT NULL,
+    PRIMARY KEY (job, end_s)
+) STRICT, WITHOUT ROWID;
 """
 
 
@@ -76,7 +83,8 @@ class JobStore:
         self._connection.row_factory = sqlite3.Row
         self._lock = threading.Lock()
         self._connection.executescript(
-            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;" + SCHEMA
+            "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;"
+            + SCHEMA
         )
 
     def add(self, job: Job, idempotency: str | None = None) -> Job:
@@ -113,9 +121,7 @@ class JobStore:
                 " WHERE state = 'running' AND attempts >= ?",
                 (time.time(), f"the server died of it {MOST_ATTEMPTS} times", MOST_ATTEMPTS),
             )
-            self._connection.execute(
-                "UPDATE jobs SET state = 'queued', heard_s = 0 WHERE state = 'running'"
-            )
+            self._connection.execute("UPDATE jobs SET state = 'queued' WHERE state = 'running'")
 
     def claim(self) -> Job | None:
         """The job that waits longest, now running."""
@@ -127,31 +133,53 @@ class JobStore:
     def put_back(self, job: Job) -> None:
         """The server ends in an orderly way: the attempt does not count."""
         self._change(
-            "UPDATE jobs SET state = 'queued', heard_s = 0, attempts = attempts - 1"
+            "UPDATE jobs SET state = 'queued', attempts = attempts - 1"
             " WHERE id = ? AND state = 'running'",
             job.id,
         )
 
-    def heard(self, job: Job, heard_s: float) -> bool:
-        """Note progress; False when the job is no longer there, or no longer running."""
-        return self._change(
-            "UPDATE jobs SET heard_s = ? WHERE id = ? AND state = 'running'", heard_s, job.id
-        )
+    def heard(self, job: Job, pieces: Mapping[float, Mapping[str, Any]]) -> bool:
+        """Note progress; False when the job is no longer there, or no longer running.
+
+        Args:
+            pieces: what was heard since the last call, by when each piece ends, in seconds.
+        """
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE jobs SET heard_s = ? WHERE id = ? AND state = 'running'",
+                (max(pieces), job.id),
+            )
+            if running := bool(cursor.rowcount):
+                cursor.executemany(
+                    "INSERT INTO pieces (job, end_s, piece) VALUES (?, ?, ?)",
+                    [(job.id, end_s, _json(piece)) for end_s, piece in pieces.items()],
+                )
+        return running
+
+    def pieces(self, job: Job) -> list[dict[str, Any]]:
+        """What was noted of a job that is not finished, in order."""
+        with self._lock, closing(self._connection.cursor()) as cursor:
+            rows = cursor.execute(
+                "SELECT piece FROM pieces WHERE job = ? ORDER BY end_s", (job.id,)
+            ).fetchall()
+        return [json.loads(row[0]) for row in rows]
 
     def done(self, job: Job, result: Mapping[str, Any]) -> bool:
         """Finish with a result; False when it was finished or removed before."""
-        return self._change(
+        return self._finish(
+            job,
             "UPDATE jobs SET state = 'done', finished = ?, heard_s = duration_s, result = ?"
             " WHERE id = ? AND state = 'running'",
-            *(time.time(), json.dumps(result, ensure_ascii=False), job.id),
+            _json(result),
         )
 
     def failed(self, job: Job, error: str) -> bool:
         """Finish without one."""
-        return self._change(
+        return self._finish(
+            job,
             "UPDATE jobs SET state = 'failed', finished = ?, error = ?"
             " WHERE id = ? AND state = 'running'",
-            *(time.time(), error, job.id),
+            error,
         )
 
     def remove(self, job_id: str) -> bool:
@@ -175,6 +203,25 @@ class JobStore:
         with self._lock:
             self._connection.close()
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        """All of it, or nothing."""
+        with self._lock, closing(self._connection.cursor()) as cursor:
+            cursor.execute("BEGIN IMMEDIATE")
+            try:
+                yield cursor
+                cursor.execute("COMMIT")
+            finally:
+                if self._connection.in_transaction:  # a full disk may have ended it already
+                    cursor.execute("ROLLBACK")
+
+    def _finish(self, job: Job, statement: str, what: str) -> bool:
+        with self._transaction() as cursor:
+            cursor.execute(statement, (time.time(), what, job.id))
+            finished = bool(cursor.rowcount)
+            cursor.execute("DELETE FROM pieces WHERE job = ?", (job.id,))
+        return finished
+
     def _change(self, statement: str, *values: Any) -> bool:
         with self._lock, closing(self._connection.cursor()) as cursor:
             return bool(cursor.execute(statement, values).rowcount)
@@ -187,3 +234,7 @@ class JobStore:
         fields = {key: row[key] for key in row.keys() if key != "idempotency"}  # noqa: SIM118
         fields["hotwords"] = tuple(json.loads(row["hotwords"]))
         return Job(**{**fields, "result": json.loads(row["result"] or "null")})
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, ensure_ascii=False)

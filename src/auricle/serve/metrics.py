@@ -107,6 +107,9 @@ class Metrics:
         self.in_hand = Counter("auricle_in_hand", "Requests being answered.", kind="gauge")
         self.live = Counter("auricle_live_sessions", "Live transcriptions.", kind="gauge")
         self.batches = Histogram("auricle_batch_pieces", "Pieces in a run of the graph.", PIECES)
+        self.searches = Histogram(
+            "auricle_search_pieces", "Pieces in a run of the search for words.", PIECES
+        )
         self.gauges: list[Gauge] = [
             Gauge("process_resident_memory_bytes", "Memory held.", _memory_bytes),
             Gauge("process_open_fds", "Open file descriptors.", _open_files),

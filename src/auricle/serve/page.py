@@ -12,6 +12,7 @@ MEDIA_TYPES = {
     "page.js": "text/javascript; charset=utf-8",
     "words.js": "text/javascript; charset=utf-8",
     "mel.js": "text/javascript; charset=utf-8",
+    "meter.js": "text/javascript; charset=utf-8",
     "microphone.js": "text/javascript; charset=utf-8",
     "recorder.js": "text/javascript; charset=utf-8",
 }

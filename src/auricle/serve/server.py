@@ -2,16 +2,20 @@
 
 import asyncio
 import os
+import signal
 import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from auricle.errors import ConfigError
 from auricle.serve.app import SETTINGS_VARIABLE, create_app
-from auricle.serve.live import MESSAGE_BYTES
+from auricle.serve.incoming import MESSAGE_BYTES
 from auricle.serve.settings import ServeSettings
 
 HEADER_BYTES = 32_768  # of a request line with its headers
@@ -91,7 +95,7 @@ def serve(settings: ServeSettings, workers: int = 1) -> None:
         DataError: the folder cannot be written to.
         ConfigError: the address is taken, or not one of this machine.
     """
-    with listen(settings) as listening:
+    with listen(settings) as listening, _told_to_stop():
         if workers == 1:
             config = configure(settings, create_app(settings))
             uvicorn.Server(config).run(sockets=[listening])
@@ -103,3 +107,21 @@ def serve(settings: ServeSettings, workers: int = 1) -> None:
             from uvicorn.supervisors import Multiprocess
 
             Multiprocess(config, sockets=[listening]).run()
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[None]:
+    """Within it, SIGTERM is an order, not an accident: exit status 0.
+
+    uvicorn finishes what it has when the signal comes, then sends it to itself once more for
+    whoever handled it before: that would be the system, which ends the process as if killed.
+    """
+
+    def end(*_: object) -> NoReturn:
+        sys.exit(0)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

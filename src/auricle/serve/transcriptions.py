@@ -11,6 +11,7 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.types import Receive, Scope, Send
 
+from auricle.bundle import Card
 from auricle.decode import assemble
 from auricle.errors import AuricleError
 from auricle.results import Word
@@ -55,12 +56,12 @@ def router(house: House) -> APIRouter:
     @made.get("/v1/models")
     async def models() -> dict[str, Any]:
         """The models that requests can name."""
-        return {"object": "list", "data": [_model(each) for each in house.ears.models.values()]}
+        return {"object": "list", "data": [_model(*each) for each in house.ears.models.items()]}
 
     @made.get("/v1/models/{name}")
     async def model(name: str) -> dict[str, Any]:
         """One of them."""
-        return _model(house.ears.named(name))
+        return _model(name, house.ears.card(name))
 
     @made.post("/v1/audio/transcripts", response_class=Response)
     async def write(
@@ -116,7 +117,7 @@ async def _events(
     """OpenAI's events; each delta carries its words with their times, beyond that interface."""
     pieces: list[Piece] = []
     try:
-        async with aclosing(ears.pieces(heard)) as coming:
+        async with aclosing(ears.each(heard)) as coming:
             async for piece in coming:
                 before = any(each.words for each in pieces)
                 pieces.append(piece)
@@ -140,13 +141,13 @@ def _event(kind: str, **values: Any) -> str:
     return f"data: {json.dumps({'type': kind, **values}, ensure_ascii=False)}\n\n"
 
 
-def _model(ear: Ear) -> dict[str, Any]:
-    card = ear.recognizer.engine.bundle.card
+def _model(name: str, card: Card) -> dict[str, Any]:
     return {
-        "id": ear.name,
+        "id": name,
         "object": "model",
         "created": 0,
         "owned_by": "auricle",
         "answer": card.answer,
         "language": card.language,
+        "labels": card.labels.get("names", []),
     }

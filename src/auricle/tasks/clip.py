@@ -95,7 +95,7 @@ class ClipTask:
         self.weights = tuple(weights)  # of the labels, in the loss
         self.clips = Clips(config.features, config.augment, config.window, config.batches.cache_mb)
         self.front_end = self.clips.front_end
-        self.stride = build_encoder(self.front_end.dim, config.encoder).stride
+        self.stride = build_encoder(self.front_end.dim, config.encoder, self.front_end.hop_s).stride
         if config.window.hop_s > config.window.window_s:
             raise ConfigError(
                 f"window.hop_s = {config.window.hop_s} is longer than window.window_s ="
@@ -210,7 +210,7 @@ class ClipTask:
 
     def model(self) -> nn.Module:
         return ClipClassifier(
-            build_encoder(self.front_end.dim, self.config.encoder),
+            build_encoder(self.front_end.dim, self.config.encoder, self.front_end.hop_s),
             len(self.labels.names),
             self.config.pool,
             frames=-(-self.clips.frames // self.stride),

@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from auricle.augment import Augmenter, AugmentSettings, generator
@@ -26,8 +26,9 @@ from auricle.features import FeatureSettings, FrontEnd
 from auricle.losses import Trigrams, best_paths, ctc_crf_nll, ctc_nll
 from auricle.metrics import score_characters, score_words
 from auricle.models.decoders import FrameClassifier
-from auricle.models.encoders import ConvLSTMSettings, EncoderSettings, build_encoder
-from auricle.pronounce import speak_alike
+from auricle.models.encoders import ConvLSTMSettings, Encoder, EncoderSettings, build_encoder
+from auricle.models.streaming import StreamingLSTMSettings
+from auricle.pronounce import Alike
 from auricle.results import Transcript
 from auricle.text import (
     PhonemeTokenizer,
@@ -46,6 +47,7 @@ from auricle.train import (
     Update,
 )
 
+Float32 = NDArray[np.float32]
 MOST_SYMBOLS = 100  # for CTC-CRF: its time grows with their third power
 SHOWN_WORDS = 40  # whose pronunciation was guessed
 
@@ -60,12 +62,23 @@ class CTCSettings(Settings):
     dropout: float = Field(0.1, ge=0, lt=1)  # before the last layer
     criterion: Literal["ctc", "ctc_crf"] = "ctc"  # the second against all that could be said
     ctc_share: float = Field(0.1, ge=0, le=10)  # of CTC added to CTC-CRF
+    silence_share: float = Field(0.0, ge=0, lt=1)  # of training utterances: noise without words
     batches: BatchSettings = BatchSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     average: AverageSettings = AverageSettings()
     budget: BudgetSettings = BudgetSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     loop: LoopSettings = LoopSettings()
+
+    @model_validator(mode="after")
+    def _hears_live_sound(self) -> Self:
+        streams = isinstance(self.encoder, StreamingLSTMSettings)
+        if streams and self.features.kind != "wave" and self.features.normalise == "utterance":
+            raise ValueError(
+                'features.normalise = "utterance" needs the whole recording, which a'
+                " streaming_lstm encoder does not wait for: set it to running or none"
+            )
+        return self
 
 
 @dataclass(frozen=True)
@@ -112,7 +125,7 @@ class CTCTask:
             )
         self._augmenter = Augmenter(config.augment)
         self._sounds = SoundCache(config.features.sample_rate_hz, config.batches.cache_mb)
-        self.stride = build_encoder(self.front_end.dim, config.encoder).stride
+        self.stride = self._encoder().stride
         self._trigrams: Trigrams | None = None  # counted in the training texts, for CTC-CRF
 
     @classmethod
@@ -165,7 +178,7 @@ class CTCTask:
             )
         texts = (normalise(e.text or "", config.text.normaliser) for e in (*train, *valid))
         words = sorted(set().union(*map(tokenizer.unknown, texts)))
-        guessed = speak_alike(tokenizer.lexicon, words)
+        guessed = Alike(tokenizer.lexicon.items()).speak(words)
         return cls(config, tokenizer.widened(guessed), pronounced=guessed)._counted(train)
 
     @property
@@ -238,11 +251,10 @@ class CTCTask:
         )
 
     def model(self) -> nn.Module:
-        encoder = build_encoder(self.front_end.dim, self.config.encoder)
         symbols, trigrams = len(self.tokenizer.symbols), None
         if self.config.criterion == "ctc_crf":
             trigrams = deepcopy(self._trigrams) or Trigrams(symbols)
-        return FrameClassifier(encoder, symbols, self.config.dropout, trigrams)
+        return FrameClassifier(self._encoder(), symbols, self.config.dropout, trigrams)
 
     def groups(self, model: nn.Module) -> dict[str, nn.Module]:
         return {"model": model}
@@ -254,11 +266,8 @@ class CTCTask:
 
     def batch(self, examples: Sequence[Example], draw: Draw | None = None) -> Batch:
         """Features and targets of `examples`, augmented as `draw` says, or plain."""
-        targets = [self.target(example) for example in examples]
-        features = [
-            self._features(example, target, draw)
-            for example, target in zip(examples, targets, strict=True)
-        ]
+        pairs = [self._pair(example, draw) for example in examples]
+        features, targets = zip(*pairs, strict=True)
         return Batch(
             ids=tuple(example.id for example in examples),
             features=torch.from_numpy(padded(features, np.float32)),
@@ -326,18 +335,30 @@ class CTCTask:
             self._trigrams = Trigrams.learn(told, len(self.tokenizer.symbols))
         return self
 
-    def _features(
-        self, example: Example, target: NDArray[np.int64], draw: Draw | None
-    ) -> NDArray[np.float32]:
-        """(T, F). A draw that leaves fewer frames than CTC needs for the text is not used."""
-        wave = self._sounds.load(example)
-        if draw is not None:
-            rng = generator(draw.seed, draw.epoch, example.id)
-            rate_hz = self.config.features.sample_rate_hz
-            features = self.front_end(self._augmenter.wave(wave, rate_hz, rng))
-            repeats = int((target[1:] == target[:-1]).sum())
-            if -(-len(features) // self.stride) >= len(target) + repeats:
-                return self._augmenter.spectrogram(features, rng)
+    def _encoder(self) -> Encoder:
+        return build_encoder(self.front_end.dim, self.config.encoder, self.front_end.hop_s)
+
+    def _pair(self, example: Example, draw: Draw | None) -> tuple[Float32, NDArray[np.int64]]:
+        """Features (T, F) and target (U,) of an example.
+
+        A draw that leaves fewer frames than CTC needs for the text is not used.
+        """
+        target, wave = self.target(example), self._sounds.load(example)
+        if draw is None:
+            return self._features(wave), target
+        rate_hz = self.config.features.sample_rate_hz
+        rng = generator(draw.seed, draw.epoch, f"{example.id}/silence")
+        if rng.random() < self.config.silence_share:
+            noise = self._augmenter.background(len(wave), rate_hz, rng)
+            return self._augmenter.spectrogram(self._features(noise), rng), target[:0]
+        rng = generator(draw.seed, draw.epoch, example.id)
+        features = self._features(self._augmenter.wave(wave, rate_hz, rng))
+        repeats = int((target[1:] == target[:-1]).sum())
+        if -(-len(features) // self.stride) < len(target) + repeats:
+            return self._features(wave), target
+        return self._augmenter.spectrogram(features, rng), target
+
+    def _features(self, wave: Float32) -> Float32:
+        """(T, F); shorter than one frame: one of nothing, which no encoder stumbles over."""
         features = self.front_end(wave)
-        # Shorter than one window: one frame of nothing, which no encoder stumbles over.
         return features if len(features) else np.zeros((1, self.front_end.dim), np.float32)

@@ -106,7 +106,7 @@ class SegmentTask:
         self.front_end = FrontEnd(config.features)
         self.rate_hz = config.features.sample_rate_hz
         self.mixer = Mixer(config.mix, config.augment, self.rate_hz)
-        self.stride = build_encoder(self.front_end.dim, config.encoder).stride
+        self.stride = build_encoder(self.front_end.dim, config.encoder, self.front_end.hop_s).stride
         self.frame_s = self.stride * self.front_end.hop_s
         check_windows(config.window, self.frame_s)
         self._sounds = SoundCache(self.rate_hz, config.batches.cache_mb)
@@ -200,7 +200,7 @@ class SegmentTask:
     def model(self) -> nn.Module:
         c = self.config
         return FrameTagger(
-            build_encoder(self.front_end.dim, c.encoder),
+            build_encoder(self.front_end.dim, c.encoder, self.front_end.hop_s),
             len(self.names),
             level=c.level,
             spread=c.spread,

@@ -94,7 +94,7 @@ class SpeakerTask:
         self._numbers = {name: number for number, name in enumerate(self.speakers)}
         self.clips = Clips(config.features, config.augment, config.window, config.batches.cache_mb)
         self.front_end = self.clips.front_end
-        self.stride = build_encoder(self.front_end.dim, config.encoder).stride
+        self.stride = build_encoder(self.front_end.dim, config.encoder, self.front_end.hop_s).stride
 
     @classmethod
     def learn(
@@ -190,7 +190,7 @@ class SpeakerTask:
 
     def model(self) -> nn.Module:
         return Embedder(
-            build_encoder(self.front_end.dim, self.config.encoder),
+            build_encoder(self.front_end.dim, self.config.encoder, self.front_end.hop_s),
             self.config.pool,
             frames=-(-self.clips.frames // self.stride),
             size=self.config.size,

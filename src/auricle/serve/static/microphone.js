@@ -1,10 +1,11 @@
-// The microphone, and the live transcription of what it hears.
+// The microphone, and what the server hears in it while it is spoken.
 
 export const RATE_HZ = 16000;
 
+// `path` is the websocket's, `query` what it is asked beside the rate.
 // Calls back: sound(samples) for every 100 ms; heard(message) for what the server sends;
 // closed(why) once at the end, why is empty when we ended it.
-export async function listen({ model, key, sound, heard, closed }) {
+export async function listen({ path, query, key, sound, heard, closed }) {
   const media = await navigator.mediaDevices.getUserMedia({
     audio: { channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false },
   });
@@ -13,8 +14,8 @@ export async function listen({ model, key, sound, heard, closed }) {
   const recorder = new AudioWorkletNode(context, "recorder", { numberOfOutputs: 0 });
   context.createMediaStreamSource(media).connect(recorder);
 
-  const address = new URL("/v1/realtime", location.href.replace(/^http/, "ws"));
-  address.search = new URLSearchParams({ model, rate: RATE_HZ });
+  const address = new URL(path, location.href.replace(/^http/, "ws"));
+  address.search = new URLSearchParams({ ...query, rate: RATE_HZ });
   const socket = new WebSocket(address, key ? ["realtime", `openai-insecure-api-key.${key}`] : ["realtime"]);
   let over = "the server cannot be reached, or refused";
   const release = () => {

@@ -1,13 +1,16 @@
-// The page: a file or the microphone in, words out.
+// The page: a file or the microphone in, words out; or labels, of a model that answers so.
 
 import { Mel } from "./mel.js";
+import { Meter, stretches } from "./meter.js";
 import { listen, wav, RATE_HZ } from "./microphone.js";
 import { Words } from "./words.js";
 
 const LONGEST_DRAWN_BYTES = 64e6; // a larger file is heard, but not decoded here to be drawn
 const $ = (id) => document.getElementById(id);
 const mel = new Mel($("mel"), RATE_HZ);
+const meter = new Meter($("bars"));
 const words = new Words($("words"), $("partial"), $("spoken"), $("sound"));
+const kinds = new Map(); // what each model answers with
 let key = sessionStorage.getItem("key") || "";
 let stop = null; // ends the microphone
 let name = "words";
@@ -33,9 +36,20 @@ async function models() {
   if (!response.ok) return say(await problem(response), true);
   $("locked").hidden = true;
   const { data } = await response.json();
+  for (const { id, answer } of data) kinds.set(id, answer);
   $("model").replaceChildren(...data.map(({ id }) => new Option(id)));
   $("models").hidden = data.length < 2;
+  kind();
   return say("");
+}
+
+const labels = () => kinds.get($("model").value) === "labels";
+
+// What the page is for depends on what the chosen model answers with.
+function kind() {
+  begin(name);
+  $("meter").hidden = !labels();
+  $("said").textContent = labels() ? "Heard" : "Words";
 }
 
 function begin(called) {
@@ -44,6 +58,7 @@ function begin(called) {
   stop?.();
   name = called;
   words.clear();
+  meter.clear();
   mel.clear();
   $("downloads").hidden = true;
 }
@@ -71,12 +86,14 @@ async function hear(file) {
   draw(file);
   const form = new FormData();
   form.append("model", $("model").value);
-  form.append("stream", "true");
+  if (!labels()) form.append("stream", "true");
   form.append("file", file, file.name);
+  const path = `/v1/audio/${labels() ? "classifications" : "transcriptions"}`;
   const { signal } = work;
   try {
-    const response = await call("/v1/audio/transcriptions", { method: "POST", body: form, signal });
+    const response = await call(path, { method: "POST", body: form, signal });
     if (!response.ok) return say(await problem(response), true);
+    if (labels()) return labelled(await response.json());
     for await (const event of events(response.body)) {
       if (event.error) return say(event.error.message, true);
       if (event.words) words.add(event.words);
@@ -87,6 +104,13 @@ async function hear(file) {
     if (!signal.aborted) say(`The server cannot be reached: ${error.message}`, true);
   }
   return undefined;
+}
+
+function labelled({ duration, chosen, labels: likeliest, windows }) {
+  meter.show(likeliest);
+  words.add(stretches(windows ?? [{ start: 0, end: duration, labels: likeliest }]));
+  finished();
+  say(chosen.join(", ") || "None of its labels");
 }
 
 async function* events(body) {
@@ -102,7 +126,8 @@ async function* events(body) {
 
 function finished() {
   $("downloads").hidden = !words.known.length;
-  say(words.known.length ? `${words.known.length} words` : "No words were heard");
+  const what = labels() ? "labels" : "words";
+  say(words.known.length ? `${words.known.length} ${what}` : `No ${what} were heard`);
 }
 
 async function speak() {
@@ -122,15 +147,18 @@ async function speak() {
   };
   try {
     stop = await listen({
-      model: $("model").value,
+      path: labels() ? "/v1/realtime/classifications" : "/v1/realtime",
+      query: { model: $("model").value },
       key,
       sound: (samples) => {
         blocks.push(samples);
         mel.push(samples);
       },
-      heard: ({ type, words: heard }) => {
-        words.show(type === "partial" ? heard : []);
-        if (type === "final") words.add(heard);
+      heard: (message) => {
+        if (message.type === "labels") meter.show(message.labels);
+        else if (message.type === "detection") words.add([{ ...message, word: message.label }]);
+        else words.show(message.type === "partial" ? message.words : []);
+        if (message.type === "final") words.add(message.words);
       },
       closed: over,
     });
@@ -146,7 +174,10 @@ async function download({ target }) {
   const response = await call(`/v1/audio/transcripts?response_format=${target.value}`, {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify({ words: words.known, duration: Number.isFinite($("sound").duration) ? $("sound").duration : 0 }),
+    body: JSON.stringify({
+      words: words.known.map((each) => ({ ...each, word: each.word.replace(/\s+/g, "_") })), // labels may have spaces
+      duration: Number.isFinite($("sound").duration) ? $("sound").duration : 0,
+    }),
   });
   if (!response.ok) {
     say(await problem(response), true);
@@ -161,6 +192,7 @@ async function download({ target }) {
 
 $("speak").addEventListener("click", speak);
 $("downloads").addEventListener("click", download);
+$("model").addEventListener("change", kind);
 $("file").addEventListener("change", ({ target }) => target.files.length && hear(target.files[0]));
 $("locked").addEventListener("submit", (event) => {
   event.preventDefault();

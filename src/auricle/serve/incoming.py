@@ -1,0 +1,96 @@
+"""Live sessions: sound that a client sends over a websocket while it is made.
+
+Binary messages of PCM16 (little-endian, mono), of any size; or JSON, {"type":
+"input_audio_buffer.append", "audio": BASE64}; and {"type": "input_audio_buffer.commit"}.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http import HTTPStatus
+from typing import Any
+
+import numpy as np
+from fastapi import WebSocket, WebSocketDisconnect
+from starlette.exceptions import HTTPException
+
+from auricle.errors import AuricleError, brief
+from auricle.runtime import Float32
+from auricle.serve.house import House
+from auricle.serve.refusals import error_object, refusal
+
+SILENT_S = 60.0  # without a message, the client is taken to be gone
+MESSAGE_BYTES = 2**20  # of one message; the server closes on a longer one
+RATES_HZ = (8_000, 48_000)
+TRY_AGAIN, UNSUPPORTED, TROUBLE = 1013, 1003, 1011  # RFC 6455 and its registry
+
+
+async def converse(house: House, socket: WebSocket, session: Callable[[], Awaitable[None]]) -> None:
+    """Accept a client, if there is room, and serve it; it is told why a session ends early."""
+    offered = socket.headers.get("sec-websocket-protocol", "").split(",")
+    chosen = "realtime" if "realtime" in {each.strip() for each in offered} else None
+    await socket.accept(chosen)
+    with house.gate.live() as free:
+        if not free:
+            await socket.close(TRY_AGAIN, "too many live sessions; try again later")
+            return
+        try:
+            await session()
+        except WebSocketDisconnect:
+            pass
+        except HTTPException as error:
+            detail: Any = error.detail
+            gone = error.status_code == HTTPStatus.REQUEST_TIMEOUT
+            await _end(socket, TRY_AGAIN if gone else UNSUPPORTED, detail["message"])
+        except AuricleError as error:
+            await _end(socket, TROUBLE, str(error))
+
+
+async def _end(socket: WebSocket, code: int, why: str) -> None:
+    await socket.send_json({"type": "error", **error_object(400, brief(why))})
+    await socket.close(code, why[:60])
+
+
+async def sounds(socket: WebSocket) -> AsyncIterator[Float32 | None]:
+    """(n,) samples within -1..1 as they come, None for a commit; ends when the client left.
+
+    Raises:
+        HTTPException: 400 for what is no such message, 408 when nothing comes.
+    """
+    odd = b""
+    while True:
+        try:
+            async with asyncio.timeout(SILENT_S):
+                message = await socket.receive()
+        except TimeoutError:
+            raise refusal(HTTPStatus.REQUEST_TIMEOUT, f"nothing came for {SILENT_S:g} s") from None
+        if message["type"] == "websocket.disconnect":
+            return
+        pcm16 = message.get("bytes")
+        if pcm16 is None:
+            pcm16 = _read(message.get("text") or "")
+        if pcm16 is None:
+            yield None
+            continue
+        pcm16 = odd + pcm16  # a message may end within a sample
+        whole = len(pcm16) - len(pcm16) % 2
+        odd = pcm16[whole:]
+        yield np.frombuffer(pcm16[:whole], "<i2").astype(np.float32) * np.float32(2**-15)
+
+
+def _read(text: str) -> bytes | None:
+    """The sound in a JSON message; None: it is a commit."""
+    try:
+        values = json.loads(text)
+        kind = values["type"]
+        if kind == "input_audio_buffer.append":
+            return base64.b64decode(values["audio"], validate=True)
+    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+        raise refusal(
+            HTTPStatus.BAD_REQUEST, "not a message that is known here: see /docs"
+        ) from None
+    if kind != "input_audio_buffer.commit":
+        raise refusal(HTTPStatus.BAD_REQUEST, f"unknown type {brief(kind)}")
+    return None
