@@ -30,7 +30,7 @@ clean:
 
 # A stamp is as new as the last set-up: `make` sets up again when what it was made from changed.
 .venv-light/stamp: pyproject.toml
-	@echo "setting up .venv-light (once, a minute or two; some 200 MB) ..."
+	@echo "setting up .venv-light (once, a minute or two; some 240 MB) ..."
 	test -x .venv-light/bin/python || $(PYTHON) -m venv .venv-light
 	.venv-light/bin/python $(PIP) --editable .
 	touch $@

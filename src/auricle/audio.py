@@ -248,9 +248,8 @@ def _open_sound(path: Path, most_values: float) -> Iterator[_Source]:
         # soundfile takes a suffix .raw for raw samples and asks for their rate
         file = None if path.suffix.lower() == ".raw" else soundfile.SoundFile(_native(path))
     except soundfile.SoundFileError as error:
-        why = getattr(error, "error_string", str(error))
-        if "regular file" in why:  # libsndfile's word for an MP3 without a frame
-            why = "damaged, or of another format than its name says"
+        why = getattr(error, "error_string", str(error))  # "regular file": an MP3 without a frame
+        why = "damaged, or of another format than its name says" if "regular file" in why else why
         raise DataError(f"{path} {_not_sound(why)}") from None
     if file is None or file.format not in READABLE:
         raise DataError(f"{path} {_not_sound('no header of a known format')}")

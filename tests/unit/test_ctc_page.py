@@ -200,11 +200,15 @@ def test_each_frame_is_right_and_together_they_are_neither() -> None:
 
 
 def test_a_bonus_parts_words_and_a_hotword_saves_a_name() -> None:
-    def read(beta: float) -> str:
-        (best, *_) = words.beam(words.MAY_BE, BeamSettings(beta=beta))
+    def read(alpha: float, beta: float) -> str:
+        (best, *_) = words.beam(words.MAY_BE, BeamSettings(alpha=alpha, beta=beta))
         return " ".join(best.words)
 
-    assert (read(-1.0), read(1.0)) == ("it maybe there", "it may be there")
+    for alpha, melted, parted in ((0.25, 0.0, 1.0), (0.5, 0.0, 1.0), (1.0, -1.0, 0.0)):
+        assert read(alpha, melted) == "it maybe there"
+        assert read(alpha, parted) == "it may be there"
+    assert any("may be" in each for each in words.SENTENCES)
+    assert not any("maybe there" in each for each in words.SENTENCES)
     last = [
         words.beam(words.ROME, with_model=known, hotwords=hot)[0].words[-1]
         for known, hot in ((False, ()), (True, ()), (True, ("rome",)))

@@ -60,18 +60,14 @@ def evaluate(
     if Path(model).is_dir():
         need_training("evaluate on a run")
     about = Model.read(find_model(model))
-    if about.answer == "embedding":
-        evaluate_voices(about, chosen_examples(about, data, "audio", split), style)
-        return
-    if about.answer == "segments":
-        evaluate_segments(about, chosen_examples(about, data, "audio", split), style)
+    if judge := {"embedding": evaluate_voices, "segments": evaluate_segments}.get(about.answer):
+        judge(about, chosen_examples(about, data, "audio", split), style)
         return
     if about.answer == "labels":
-        labelled = chosen_examples(about, data, "label", split, label)
-        evaluate_labels(about, data, labelled, by or (), style, answers)
+        examples = chosen_examples(about, data, "label", split, label)
+        evaluate_labels(about, data, examples, by or (), style, answers)
         return
     examples = chosen_examples(about, data, "text", split)
-    # Before the work, all that can be wrong with what was asked.
     keys = {key: [value_of(example, key) for example in examples] for key in by or ()}
     normaliser = about.facts.get("settings", {}).get("text", {}).get("normaliser", "none")
     other = read_other(against, examples, normaliser) if against else None
@@ -88,9 +84,9 @@ def evaluate(
         write_report(report, about.path, shown, normaliser, other)
     if answers:
         _write(answers, pairs, references, heard, score, how)
-    compared = other.change(references, score.words) if other else None
     facts = {"model": model, "data": str(data), "normaliser": normaliser}
-    _tell(score, examples, facts, style, other.name if other else "", compared)
+    compared = (other.name, other.change(references, score.words)) if other else ("", None)
+    _tell(score, examples, facts, style, *compared)
 
 
 def _tell(
