@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from auricle.config import (
     Settings,
@@ -17,7 +17,8 @@ from auricle.config import (
     resolve,
     to_toml,
 )
-from auricle.errors import ConfigError
+from auricle.errors import ConfigError, DataError
+from auricle.files import make_folder
 
 
 class Tree(Settings):
@@ -189,3 +190,26 @@ def test_recipes_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert find_recipe("mine.toml") == Path("mine.toml")
     with pytest.raises(ConfigError, match=r"english\.toml: no such file, .*conformer, conv_lstm"):
         find_recipe("recipes/ctc/english.toml")
+
+
+class _Choosy(Settings):
+    style: str = "txt"
+
+    @field_validator("style")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value != "txt":
+            raise ValueError(f"{value!r} is not one of txt")
+        return value
+
+
+def test_a_check_of_ours_is_told_in_its_own_words() -> None:
+    with pytest.raises(ConfigError, match=r"^settings: style = 'doc': 'doc' is not one of txt$"):
+        _Choosy.parse({"style": "doc"})
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("Ana\n")
+    for place in ("names.txt", "names.txt/below"):
+        with pytest.raises(DataError, match=r"this folder \(there is a file in its place\)"):
+            make_folder(tmp_path / place)
