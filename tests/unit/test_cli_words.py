@@ -93,7 +93,7 @@ def test_transcribe_decodes_as_the_bundle_says_or_as_asked(auricle: Terminal) ->
         ("--alpha -1", "--alpha"),
         ("--beta 99", "beta = 99"),
         ("--hotwords ,", "there is no word in it"),
-        ("--hotwords xylophone", "cannot be spelt"),
+        ("--hotwords xylophone", "nobody can say with this model: xylophone"),
         ("--lm gone.bin", "gone.bin"),
         ("--lm valid.jsonl", "valid.jsonl"),
     ],

@@ -71,7 +71,7 @@ async def on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    message = f"{brief(where)}: {first['msg']}"
+    message = f"{brief(where)}: {first['msg'].removeprefix('Value error, ')}"
     status = HTTPStatus.UNPROCESSABLE_ENTITY
     return JSONResponse(error_object(status, message, "invalid_request"), status)
 
