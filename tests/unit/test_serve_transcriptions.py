@@ -263,4 +263,4 @@ def test_health_metrics_and_the_document_tell_of_it(server: Running) -> None:
     page = httpx.get(f"{server.url}/docs").text
     for path in document["paths"]:
         assert path.replace("{", "&#123;") in page or path in page
-    assert json.dumps(document).count("multipart/form-data") == 2
+    assert json.dumps(document).count("multipart/form-data") == 3
