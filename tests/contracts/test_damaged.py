@@ -40,6 +40,8 @@ from auricle.train import fit
 from damage import RATE_HZ, Case, Manifest, damaged_bytes, tone, tree
 from toys import TINY, corpus
 
+pytestmark = pytest.mark.slow  # real servers, or hundreds of cases: not for `make check`
+
 LONGEST_S = 10.0  # of processor time that any one input may take
 HANGS_S = 60.0  # of waiting, after which it will never end; a busy machine is not a failure
 LONGEST_MESSAGE = 2_000  # letters

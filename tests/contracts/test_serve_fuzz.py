@@ -21,6 +21,8 @@ from hostile import Request, anything, json_body, message, multipart, raw
 from serving import Running, serving, wait
 from tones import write_labels
 
+pytestmark = pytest.mark.slow  # real servers, or hundreds of cases: not for `make check`
+
 REQUESTS = int(os.environ.get("AURICLE_FUZZ", "150"))
 
 

@@ -27,6 +27,8 @@ from auricle.stream import Heard, LiveHearing, LiveSettings, State, Streamer
 from auricle.tasks.ctc import CTCSettings
 from serving import serving
 
+pytestmark = pytest.mark.slow  # real servers, or hundreds of cases: not for `make check`
+
 RATE_HZ = 16_000
 FEATURES = FeatureSettings(mels=20, normalise="none")
 FRONT_END = FrontEnd(FEATURES)

@@ -25,6 +25,8 @@ from auricle.serve.jobstore import MOST_ATTEMPTS, Job, JobStore
 from auricle.serve.workspace import Lease, Workspace
 from serving import CLIPS, Running, serving, wait
 
+pytestmark = pytest.mark.slow  # real servers, or hundreds of cases: not for `make check`
+
 CLIP = CLIPS / "morning.flac"
 
 

@@ -25,6 +25,8 @@ from browser import Tab, browser
 from serving import Running, serving, wait
 from tones import RATE_HZ, save, sound, write, write_labels
 
+pytestmark = pytest.mark.slow  # real servers, or hundreds of cases: not for `make check`
+
 ROUTE = "/v1/audio/classifications"
 
 

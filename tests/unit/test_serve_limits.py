@@ -18,6 +18,8 @@ from auricle.serve.metrics import Metrics
 from auricle.serve.settings import ServeSettings
 from serving import CLIPS, Running, serving, wait
 
+pytestmark = pytest.mark.slow  # real servers, or hundreds of cases: not for `make check`
+
 ROUTE = "/v1/audio/transcriptions"
 CLIP = (CLIPS / "morning.flac").read_bytes()
 KEY = "correct horse"

@@ -23,6 +23,8 @@ from auricle.serve.utterances import Utterances
 from auricle.stream import Heard, LiveSettings, Rehearing, Streamer
 from serving import CLIPS, Running, serving
 
+pytestmark = pytest.mark.slow  # real servers, or hundreds of cases: not for `make check`
+
 RATE_HZ = 1_000
 WORD_S = 0.3
 

@@ -20,6 +20,8 @@ from auricle.results import FORMATS, Transcript
 from auricle.serve.ears import Ear
 from serving import CLIPS, Running, serving, wait
 
+pytestmark = pytest.mark.slow  # real servers, or hundreds of cases: not for `make check`
+
 CLIP = CLIPS / "morning.flac"
 RATE_HZ = 16_000
 
