@@ -64,6 +64,12 @@ class Tab:
             time.sleep(0.1)
         return value
 
+    def width_on(self, width: int) -> Any:
+        """The width that the page takes on a phone so wide; the tab stays one."""
+        phone = {"width": width, "height": 2 * width, "deviceScaleFactor": 1, "mobile": True}
+        self.send("Emulation.setDeviceMetricsOverride", **phone)
+        return self.run("document.documentElement.scrollWidth")
+
     def press(self, key: str) -> None:
         """A key on the keyboard, by its name in the DOM."""
         for kind in ("rawKeyDown", "keyUp"):

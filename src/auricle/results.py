@@ -5,7 +5,7 @@ import math
 import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from auricle.errors import DataError
@@ -26,6 +26,10 @@ class Word:
     start_s: float
     end_s: float
     confidence: float
+
+    def shifted(self, by_s: float) -> Self:
+        """The word by a clock that began `by_s` earlier."""
+        return replace(self, start_s=self.start_s + by_s, end_s=self.end_s + by_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,12 @@ def test_padding_and_neighbours_do_not_matter(trigrams: Trigrams, log_probs: Ten
         assert float(together[row]) == pytest.approx(float(alone), rel=1e-5)
 
 
+def test_a_share_of_ctc_is_added(trigrams: Trigrams, log_probs: Tensor) -> None:
+    heard = log_probs[:1], torch.tensor([4]), *told([1, 2])
+    more = ctc_crf_nll(*heard, trigrams, 0.5) - ctc_crf_nll(*heard, trigrams)
+    assert float(more) == pytest.approx(0.5 * float(ctc_nll(*heard)), rel=1e-4)
+
+
 def test_long_and_sure_utterances_stay_finite(trigrams: Trigrams) -> None:
     """Nine in ten frames of a minute say one thing with a probability of nearly one."""
     logits = 40.0 * torch.nn.functional.one_hot(torch.arange(1500) % SYMBOLS, SYMBOLS).float()

@@ -317,12 +317,5 @@ def test_the_page_shows_the_labels_of_the_moment(
             if node.get("role", {}).get("value") == "meter"
         ]
         assert meters[:1] == [name]
-        tab.send(
-            "Emulation.setDeviceMetricsOverride",
-            width=320,
-            height=640,
-            deviceScaleFactor=1,
-            mobile=True,
-        )
-        assert tab.run("document.documentElement.scrollWidth") <= 320
+        assert tab.width_on(320) <= 320
         assert tab.complaints == []

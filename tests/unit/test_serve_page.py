@@ -145,14 +145,7 @@ def test_it_can_be_used_without_eyes_or_on_a_phone(tab: Tab, server: Running) ->
         and not node.get("name", {}).get("value")
     ]
     assert unnamed == []
-    tab.send(
-        "Emulation.setDeviceMetricsOverride",
-        width=320,
-        height=640,
-        deviceScaleFactor=1,
-        mobile=True,
-    )
-    assert tab.run("document.documentElement.scrollWidth") <= 320
+    assert tab.width_on(320) <= 320
     tab.send("Emulation.clearDeviceMetricsOverride")
     for scheme in ("light", "dark"):
         tab.send(

@@ -92,7 +92,12 @@ class Trigrams(nn.Module):
 
 
 def ctc_crf_nll(
-    log_probs: Tensor, lengths: Tensor, targets: Tensor, target_lengths: Tensor, trigrams: Trigrams
+    log_probs: Tensor,
+    lengths: Tensor,
+    targets: Tensor,
+    target_lengths: Tensor,
+    trigrams: Trigrams,
+    ctc_share: float = 0.0,
 ) -> Tensor:
     """-log p(target | input) of each utterance among all targets that could be -> (B,), above 0.
 
@@ -101,16 +106,18 @@ def ctc_crf_nll(
         lengths: (B,) frames of each utterance.
         targets: (B, U) symbol indices, padding beyond `target_lengths` ignored.
         trigrams: what is known of the labels beforehand.
+        ctc_share: of the loss of CTC, added to keep the alignments sharp.
 
     Raises:
         DataError: as `ctc_nll`.
     """
     right = ctc_nll(log_probs, lengths, targets, target_lengths)
-    return right + trigrams.nll(targets, target_lengths) + all_paths(log_probs, lengths, trigrams)
+    known = trigrams.nll(targets, target_lengths)
+    return (1.0 + ctc_share) * right + known + all_paths(log_probs, lengths, trigrams)
 
 
 def all_paths(log_probs: Tensor, lengths: Tensor, trigrams: Trigrams) -> Tensor:
-    """The logarithm of that sum, (B,), at most 0: (B, T, V), (B,) and what is known of labels."""
+    """Log of the sum over all texts u of exp(-ctc_nll(u)) P(u): (B, T, V), (B,) -> (B,)."""
     total: Tensor = _AllPaths.apply(  # type: ignore[no-untyped-call]
         log_probs, lengths, trigrams.follow, trigrams.end
     )

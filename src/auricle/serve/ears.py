@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -110,19 +110,13 @@ class Ear:
             if isinstance(heard, AuricleError):
                 raise heard
             start_s = starts_s.popleft()
-            yield Piece(start_s, start_s + heard.duration_s, shifted(heard.words, start_s))
+            words = tuple(word.shifted(start_s) for word in heard.words)
+            yield Piece(start_s, start_s + heard.duration_s, words)
 
     def transcript(self, pieces: list[Piece]) -> Transcript:
         """What the pieces of a whole recording make."""
         words = (word for piece in pieces for word in piece.words)
         return assemble(words, pieces[-1].end_s if pieces else 0.0, self.language)
-
-
-def shifted(words: tuple[Word, ...], by_s: float) -> tuple[Word, ...]:
-    """The words by a clock that began `by_s` earlier."""
-    return tuple(
-        replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s) for word in words
-    )
 
 
 def check_length(path: Path, longest_s: float) -> float:

@@ -180,7 +180,8 @@ class Streamer:
             return self._final(state, hearing.samples - len(recent) + len(cut))
         state = self._agree(state, words)
         start_s = state.start_samples / self.rate_hz
-        shown = _later((*state.stable, *_after(state.stable, words)), start_s)
+        so_far = (*state.stable, *_after(state.stable, words))
+        shown = tuple(word.shifted(start_s) for word in so_far)
         heard = Heard("partial", state.number, shown, len(state.stable), start_s + known_s)
         return heard, replace(state, partial=shown)
 
@@ -215,7 +216,8 @@ class Streamer:
         if words or state.before:
             start_s = state.start_samples / self.rate_hz
             end_s = start_s + at / self.rate_hz
-            heard = Heard("final", state.number, _later(words, start_s), len(words), end_s)
+            told = tuple(word.shifted(start_s) for word in words)
+            heard = Heard("final", state.number, told, len(words), end_s)
             state = replace(state, number=state.number + 1)
         return heard, self._from(replace(state, before=(), stable=(), partial=()), at)
 
@@ -230,9 +232,3 @@ def _after(stable: tuple[Word, ...], words: tuple[Word, ...]) -> tuple[Word, ...
     """The words behind the stable ones: by time, for an earlier word may have come or gone."""
     end_s = stable[-1].end_s if stable else 0.0
     return tuple(word for word in words if (word.start_s + word.end_s) / 2 > end_s)
-
-
-def _later(words: tuple[Word, ...], by_s: float) -> tuple[Word, ...]:
-    return tuple(
-        replace(word, start_s=word.start_s + by_s, end_s=word.end_s + by_s) for word in words
-    )

@@ -288,10 +288,11 @@ class CTCTask:
     def updates(self, model: Any, batch: Batch) -> Iterator[Update]:
         log_probs, lengths = model(batch.features, batch.lengths)
         told = batch.targets, batch.target_lengths
-        nll = ctc_nll(log_probs, lengths, *told)
-        if model.trigrams is not None:
-            crf = ctc_crf_nll(log_probs, lengths, *told, model.trigrams)
-            nll = crf + self.config.ctc_share * nll
+        if model.trigrams is None:
+            nll = ctc_nll(log_probs, lengths, *told)
+        else:
+            share = self.config.ctc_share
+            nll = ctc_crf_nll(log_probs, lengths, *told, model.trigrams, share)
         # Per symbol over the batch: long and short utterances weigh by what there is to learn.
         loss = nll.sum() / batch.target_lengths.sum().clamp(min=1)
         yield "model", loss, {"loss": float(loss.detach())}
