@@ -1,7 +1,8 @@
 """Augmentation: pure functions that take a generator, and one typed policy over them.
 
 On the wave, in the order in which sound happens: speed, pitch and time shift (the speaker), room
-and noise (the place), gain (the microphone). On the spectrogram: SpecAugment. Nothing is drawn from
+and noise (the place), overdrive (the microphone), band (the line), gain. On the spectrogram:
+SpecAugment. Nothing is drawn from
 a global generator: `generator(seed, epoch, example_id)` gives every example its own, so what is
 drawn for it depends on neither the number of workers nor the order in which they work.
 
@@ -36,6 +37,8 @@ def _ordered(value: tuple[float, float]) -> tuple[float, float]:
 
 Db = Annotated[float, Field(ge=-60, le=60)]
 DbRange = Annotated[tuple[Db, Db], AfterValidator(_ordered)]
+Hz = Annotated[float, Field(ge=0, le=96_000)]
+HzRange = Annotated[tuple[Hz, Hz], AfterValidator(_ordered)]
 Factor = Annotated[float, Field(ge=0.5, le=2.0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -54,6 +57,11 @@ class AugmentSettings(Settings):
     noise_snr_db: DbRange = (5.0, 25.0)
     white_probability: Probability = 0.0
     white_snr_db: DbRange = (15.0, 40.0)
+    overdrive_probability: Probability = 0.0
+    overdrive_db: DbRange = (0.0, 25.0)  # of the highest peak, above where it is clipped
+    band_probability: Probability = 0.0
+    band_low_hz: HzRange = (0.0, 300.0)  # the lower edge is drawn from here
+    band_high_hz: HzRange = (3_000.0, 7_000.0)  # and the upper one from here
     gain_db: DbRange = (0.0, 0.0)
     frequency_masks: int = Field(2, ge=0, le=20)
     frequency_mask_bins: int = Field(27, ge=0, le=1000)  # widest
@@ -103,6 +111,10 @@ class Augmenter:
         if rng.random() < s.white_probability:
             noise = rng.standard_normal(len(x), dtype=np.float32)
             x = add_noise(x, noise, rng.uniform(*s.white_snr_db))
+        if rng.random() < s.overdrive_probability:
+            x = overdrive(x, rng.uniform(*s.overdrive_db))
+        if rng.random() < s.band_probability:
+            x = band(x, rate_hz, rng.uniform(*s.band_low_hz), rng.uniform(*s.band_high_hz))
         return change_gain(x, rng.uniform(*s.gain_db))
 
     def background(self, samples: int, rate_hz: int, rng: np.random.Generator) -> Array:
@@ -195,6 +207,29 @@ def shift_time(x: Array, samples: int) -> Array:
 def change_gain(x: Array, gain_db: float) -> Array:
     """Make `x` louder by `gain_db`."""
     return x * np.float32(10.0 ** (gain_db / 20)) if gain_db else x
+
+
+def overdrive(x: Array, gain_db: float) -> Array:
+    """Clip `x` (N,) as a microphone does whose limit lies `gain_db` below the highest peak.
+
+    What is left is as loud as before.
+    """
+    limit = np.abs(x).max(initial=0.0) * np.float32(10.0 ** (-gain_db / 20))
+    clipped = np.clip(x, -limit, limit)
+    level = _rms(clipped)
+    return clipped * np.float32(_rms(x) / level) if level else x
+
+
+def band(x: Array, rate_hz: int, low_hz: float, high_hz: float) -> Array:
+    """`x` (N,) through a line that passes `low_hz` to `high_hz` only, as a telephone or a codec does.
+
+    The edges are sharp, and the level is left to what passed.
+    """
+    size = _fft_size(len(x))
+    spectrum = np.fft.rfft(x, size)
+    hz = np.fft.rfftfreq(size, 1 / rate_hz)
+    spectrum[(hz < low_hz) | (hz > high_hz)] = 0
+    return np.fft.irfft(spectrum, size)[: len(x)].astype(np.float32, copy=False)
 
 
 def reverberate(x: Array, room: Array) -> Array:

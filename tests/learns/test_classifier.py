@@ -128,6 +128,22 @@ def test_every_fold_is_answered_by_a_run_that_never_saw_it(made: Path, tmp_path:
 
 
 @pytest.mark.slow
+def test_folds_begin_with_a_trained_model(made: Path, tmp_path: Path) -> None:
+    rows = [
+        {"audio_filepath": str(path), "label": path.parent.name, "fold": n % 2}
+        for n, path in enumerate(sorted((made / "data" / "valid").rglob("*.wav")))
+    ]
+    (tmp_path / "all.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("crossval", tmp_path / "all.jsonl", "--init", made / "m.auricle")
+    result = auricle(*words, "--out", tmp_path / "runs", "budget.steps=1")
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "runs" / "crossval.json").read_text())
+    assert report["all"]["accuracy"] > 0.8  # one update from nothing would guess
+    again = auricle(*words, "--out", tmp_path / "runs", "budget.steps=1")
+    assert json.loads((tmp_path / "runs" / "crossval.json").read_text()) == report, again.output
+
+
+@pytest.mark.slow
 def test_labels_from_another_key_and_mistakes_are_named(made: Path, tmp_path: Path) -> None:
     rows = [
         {"audio_filepath": str(path), "mood": path.parent.name}

@@ -51,6 +51,8 @@ def everything(sounds: Path) -> AugmentSettings:
         noise_probability=0.5,
         noises=str(sounds),
         white_probability=0.5,
+        overdrive_probability=0.5,
+        band_probability=0.5,
         gain_db=(-6, 6),
     )
 
@@ -184,6 +186,8 @@ def test_a_folder_is_asked_for_only_when_it_is_used(
         ("noise_probability", 1.1),
         ("noise_snr_db", [20, 10]),
         ("gain_db", [0, 1000]),
+        ("band_low_hz", [-1, 300]),
+        ("band_high_hz", [7000, 3000]),
         ("time_masks", -1),
     ],
 )
@@ -286,6 +290,32 @@ def test_an_excerpt_goes_around(noise: int, samples: int, seed: int) -> None:
     cut = augment.excerpt(np.arange(noise, dtype=np.float32), samples, np.random.default_rng(seed))
     assert len(cut) == samples
     assert (np.diff(cut) % noise == 1 % noise).all()
+
+
+@pytest.mark.parametrize("gain_db", [6.0, 20.0])
+def test_overdrive_flattens_the_peaks_and_keeps_the_loudness(gain_db: float) -> None:
+    x = tone(203.7)  # no whole number of samples in a period: every phase occurs
+    driven = augment.overdrive(x, gain_db)
+    assert rms_db(driven) == pytest.approx(rms_db(x), abs=1e-3)
+    flat = np.abs(driven) > np.abs(driven).max() * 0.999
+    limit = 10 ** (-gain_db / 20)
+    assert flat.mean() == pytest.approx(1 - 2 / np.pi * np.arcsin(limit), abs=0.01)  # of a sine
+    assert driven.dtype == np.float32
+
+
+@pytest.mark.parametrize("samples", [0, 1, 500])
+def test_silence_is_not_overdriven(samples: int) -> None:
+    x = np.zeros(samples, np.float32)
+    np.testing.assert_array_equal(augment.overdrive(x, 20.0), x)
+
+
+def test_a_band_passes_what_lies_in_it() -> None:
+    low, middle, high = (tone(hz) for hz in (100, 1000, 4000))
+    heard = augment.band(low + middle + high, RATE_HZ, 300, 3400)
+    inner = slice(RATE_HZ // 10, -RATE_HZ // 10)  # its ends ring: the sharp edges' price
+    np.testing.assert_allclose(heard[inner], middle[inner], atol=0.02)
+    assert heard.dtype == np.float32
+    assert len(augment.band(np.zeros(0, np.float32), RATE_HZ, 300, 3400)) == 0
 
 
 def test_a_room_is_a_convolution(rng: np.random.Generator) -> None:

@@ -10,7 +10,8 @@ import typer
 from auricle.cli.answers import Pairs
 from auricle.cli.display import TrainingDisplay, counting, errors, output, table
 from auricle.cli.evaluate_labels import measured, show, value_of
-from auricle.cli.train import VALID_SHARE, announce, settings_for
+from auricle.cli.origin import beginning
+from auricle.cli.train import VALID_SHARE, Init, Recipe, announce, recipe_file, settings_for
 from auricle.data import Example, read_for, split_by_speaker
 from auricle.errors import ConfigError
 from auricle.files import make_folder, write_text
@@ -27,17 +28,19 @@ def crossval(
     folds: Annotated[
         int | None, typer.Option(min=2, help="Join the values of the key to so many folds.")
     ] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None,
+    recipe: Recipe = None,
     label: Annotated[
         str | None, typer.Option(help="Take the labels from this key of the manifest.")
     ] = None,
     task: Annotated[str, typer.Option(help="What to learn.")] = "clip",
+    init: Init = None,
 ) -> None:
     """
     Examples:
-    - `auricle crossval esc50.csv --by fold --out runs/esc --recipe recipes/clip/sounds.toml`
+    - `auricle crossval esc50.csv --by fold --out runs/esc --recipe sounds`
     - `auricle crossval digits.jsonl --by speaker --out runs/digits budget.epochs=20`
     - `auricle crossval ravdess.jsonl --label emotion --by speaker --folds 6 --out runs/emotion`
+    - `auricle crossval calls --by speaker --init english --out runs/calls` (each with its ears)
 
     Train once for each fold, on all the others, and score what each run says of the fold it never
     saw. A tenth of each training part chooses its weights, parted by speaker where speakers are
@@ -49,14 +52,18 @@ def crossval(
     with counting("reading") as progress:
         examples = read_for(data, kind.needs, label, progress).examples
     parts = parted(examples, by, folds)
-    config = settings_for(kind, examples, recipe, settings or ())
-    announce(kind, config, examples)
+    words, file = settings or (), recipe_file(recipe, task) if recipe else None
+    if begun := beginning(init, out, task):
+        config = begun.settings(examples, file, words, anew=True)
+    else:
+        config = settings_for(kind, examples, file, words)
+    announce(kind, config, examples, small=not begun)
     make_folder(out)
     answered: dict[str, Pairs] = {}
     labels: LabelSet | None = None
     for name, held in parts.items():
         rest = [example for each, part in parts.items() if each != name for example in part]
-        answered[name], labels = _fold(kind, config, rest, held, out / f"fold_{name}")
+        answered[name], labels = _fold(kind, config, init, rest, held, out / f"fold_{name}")
         accuracy = measured(labels, answered[name]).accuracy
         output.print(f"fold {name}: accuracy {accuracy:.2%} of {len(held)}", markup=False)
     if labels is None:
@@ -109,18 +116,26 @@ def parted(
 
 
 def _fold(
-    kind: Any, config: Any, rest: Sequence[Example], held: Sequence[Example], out: Path
+    kind: Any,
+    config: Any,
+    init: str | None,
+    rest: Sequence[Example],
+    held: Sequence[Example],
+    out: Path,
 ) -> tuple[Pairs, LabelSet]:
     """Train on `rest`, answer `held`; a finished run is only asked."""
     from auricle.tasks import load_trained
     from auricle.train import fit, predictions
 
     chosen = split_by_speaker(rest, {"valid": VALID_SHARE})
-    learner = kind.learn(config, chosen["train"], chosen["valid"])
+    if begun := beginning(init, out, kind.name):
+        learner, origin = begun.task(config, chosen, anew=True)
+    else:
+        learner, origin = kind.learn(config, chosen["train"], chosen["valid"]), None
     for example in held:  # before the training: a label that only this fold has
         learner.labels.counted_as(example.labels)
     with TrainingDisplay(config.to_dict()["budget"]) as display:
-        outcome = fit(learner, chosen["train"], chosen["valid"], out, display)
+        outcome = fit(learner, chosen["train"], chosen["valid"], out, display, origin=origin)
     errors.print(f"{out}: {outcome.steps} updates, {outcome.minutes:.1f} min", markup=False)
     task, network, _ = load_trained(out)
     found: Any = task

@@ -94,7 +94,7 @@ def train(
     if new_answers and not init:
         raise ConfigError("--new-answers goes with --init: a training from nothing learns its own")
     kind = begun.kind if begun else task_class(task or "ctc")
-    file = _recipe_file(recipe, kind.name) if recipe else None
+    file = recipe_file(recipe, kind.name) if recipe else None
     words = settings or ()  # a misspelt key among them is told before data is read
     resolve(kind.settings, file, words, **(begun.ears if begun else {}))
     parts = _parts(data, valid, kind.needs, label)
@@ -131,7 +131,12 @@ def _fit(learner: Any, parts: Parts, out: Path, origin: Any) -> None:
     _report(outcome, out, learner.goal, again=display.resumed_at == outcome.steps)
 
 
-def _recipe_file(recipe: str, task: str) -> Path:
+def recipe_file(recipe: str, task: str) -> Path:
+    """The file of a recipe, given by it or by its name.
+
+    Raises:
+        ConfigError: there is none, or it is meant for another task.
+    """
     file, (meant, _) = find_recipe(recipe), known_recipes().get(recipe, (task, ""))
     if meant != task and not Path(recipe).exists():
         raise ConfigError(f"{recipe} is a recipe for --task {meant}, not {task}")
