@@ -221,7 +221,7 @@ def overdrive(x: Array, gain_db: float) -> Array:
 
 
 def band(x: Array, rate_hz: int, low_hz: float, high_hz: float) -> Array:
-    """`x` (N,) through a line that passes `low_hz` to `high_hz` only, as a telephone or a codec does.
+    """`x` (N,) through a line that passes `low_hz` to `high_hz` only, a telephone or a codec say.
 
     The edges are sharp, and the level is left to what passed.
     """

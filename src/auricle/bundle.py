@@ -84,7 +84,8 @@ class Streaming(Settings):
 
     look_ahead_frames: int = Field(ge=0, le=1_000)  # so many of its frames the outputs are late
     look_ahead_ms: float = Field(ge=0, le=60_000)  # the same, for people
-    chunk_frames: int = Field(ge=1, le=1_000)  # a chunk has a multiple of so many feature frames
+    stride: int = Field(ge=1, le=1_000)  # feature frames per output frame
+    chunk_frames: int = Field(ge=1, le=4_000)  # a chunk has a multiple of so many feature frames
     state: dict[MemoryName, tuple[Rows, Width]] = Field(min_length=1, max_length=16)
 
 

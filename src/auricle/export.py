@@ -175,7 +175,8 @@ def streaming_of(model: nn.Module, hop_s: float) -> Streaming | None:
     return Streaming(
         look_ahead_frames=encoder.look_ahead,
         look_ahead_ms=round(1000 * hop_s * encoder.stride * encoder.look_ahead, 6),
-        chunk_frames=encoder.stride,
+        stride=encoder.stride,
+        chunk_frames=encoder.stride * encoder.chunk,
         state=dict(encoder.state),
     )
 
@@ -368,8 +369,8 @@ def _in_chunks(
         output, state = session.step(chunk, state)
         outputs.append(output)
         at += len(chunk)
-    late: Float32 = np.concatenate(outputs)
-    return late[streaming.look_ahead_frames :]
+    late: Float32 = np.concatenate(outputs)[streaming.look_ahead_frames :]
+    return late[: -(-len(features) // streaming.stride)]
 
 
 def _difference(output: Float32, wanted: Float32) -> float:

@@ -28,8 +28,10 @@ TRAINING = ("augment", "batches", "optimizer", "average", "budget", "evaluation"
 SHARED = ("features", "encoder")  # the settings of what every task's model has: the ears
 ENCODER = "encoder"  # its name in every model
 COUNTED = "trigrams."  # what is counted in texts, not learned: the new texts count
-# Settings of a model that may change without making another one of it.
-FREE = frozenset({"dropout", "noise", "lexicon"})
+# Settings of a model that may change without making another one of it: no weight depends on them.
+# The last four make a model of whole utterances one of live sound.
+LIVE = ("normalise", "running_s", "chunk_ms", "look_ahead_ms")
+FREE = frozenset({"dropout", "noise", "lexicon", *LIVE})
 
 GENTLER = 5.0  # times lower is the rate than that of a training from nothing
 UPDATES = 1_000  # to aim for, within the limits of the next two

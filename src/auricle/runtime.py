@@ -172,8 +172,8 @@ class Session:
     def _frames(self, frames: int) -> int:
         if not self.streaming:
             return frames
-        chunk = self.streaming.chunk_frames
-        return chunk * (-(-frames // chunk) + self.streaming.look_ahead_frames)
+        chunk, late = self.streaming.chunk_frames, self.streaming.look_ahead_frames
+        return chunk * -(-(frames + self.streaming.stride * late) // chunk)
 
     def _silent(self, batch: int) -> Memory:
         return {name: np.zeros((batch, *shape), "f") for name, shape in self._memory.items()}

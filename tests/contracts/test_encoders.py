@@ -17,7 +17,7 @@ from auricle.models.encoders import (
     RNNSettings,
     build_encoder,
 )
-from auricle.models.streaming import StreamingLSTMSettings, Streams
+from auricle.models.streaming import Streams
 
 FEATURES = 20
 # Single precision, a few layers deep: other processors sum in another order (seen up to 1.4e-5).
@@ -29,11 +29,11 @@ SMALL = {
     "causal_lstm": RNNSettings(hidden=12, layers=2, bidirectional=False),
     "causal_gru": RNNSettings(cell="gru", hidden=12, layers=1, stack=1, bidirectional=False),
     "conformer": ConformerSettings(channels=4, dim=16, heads=2, layers=2, width=5),
-    "streaming_lstm": StreamingLSTMSettings(
-        channels=4, dim=16, hidden=12, layers=2, look_ahead_ms=120
+    "chunked": ConvLSTMSettings(
+        channels=4, blocks=1, dim=16, hidden=12, layers=2, chunk_ms=80, look_ahead_ms=200
     ),
-    "streaming_causal": StreamingLSTMSettings(
-        channels=4, dim=16, hidden=12, layers=2, look_ahead_ms=0
+    "chunked_short": ConvLSTMSettings(
+        channels=4, blocks=0, dim=16, hidden=12, layers=2, chunk_ms=40, look_ahead_ms=0
     ),
     "wave_conv": WaveConvSettings(channels=(6, 8), widths=(5, 3), pool=3, noise=0.1),
     "residual_wave": ResidualWaveSettings(
@@ -133,47 +133,74 @@ def test_a_bidirectional_layer_equals_packed_sequences() -> None:
         torch.testing.assert_close(found, normed, rtol=0, atol=CLOSE)
 
 
-@pytest.mark.parametrize(("look_ahead_ms", "frames"), [(0, 0), (40, 1), (320, 8), (640, 16)])
-def test_the_look_ahead_is_exactly_what_was_asked_for(look_ahead_ms: float, frames: int) -> None:
-    """Convolutions included: the state of frame t depends on the first 4 (t + 1 + look-ahead)
-    feature frames, the last of them included, and on no other."""
+@pytest.mark.parametrize("chunk", [1, 2, 8])
+@pytest.mark.parametrize(("look_ahead_ms", "late"), [(80, 2), (120, 3), (320, 8), (640, 16)])
+def test_the_future_is_exactly_what_was_asked_for(
+    chunk: int, look_ahead_ms: float, late: int
+) -> None:
+    """Convolutions included: the state of frame t comes out `late` frames later, and depends on all
+    feature frames to the end of the chunk that is then heard, and on no other."""
     torch.manual_seed(6)
-    settings = StreamingLSTMSettings(channels=4, dim=16, hidden=12, look_ahead_ms=look_ahead_ms)
+    settings = ConvLSTMSettings(
+        channels=4,
+        blocks=1,
+        dim=16,
+        hidden=12,
+        layers=3,
+        chunk_ms=40 * chunk,
+        look_ahead_ms=look_ahead_ms,
+    )
     encoder = build_encoder(FEATURES, settings).double().eval()
-    x = torch.randn(1, 120, FEATURES, dtype=torch.float64, requires_grad=True)
-    states, _ = encoder(x, torch.tensor([120]))
-    states = states * torch.arange(1, 13)  # a sum of normalised states would be a constant
+    x = torch.randn(1, 160, FEATURES, dtype=torch.float64, requires_grad=True)
+    states, _ = encoder(x, torch.tensor([160]))
+    states = states * torch.arange(1, 25)  # a sum of normalised states would be a constant
     for t in (0, 1, 5):
         (gradient,) = torch.autograd.grad(states[0, t].square().sum(), x, retain_graph=True)
         heard = gradient[0].abs().sum(1).nonzero().flatten().tolist()
-        assert heard == list(range(4 * (t + 1 + frames)))
+        assert heard == list(range(4 * chunk * ((t + late) // chunk + 1)))
 
 
-def test_the_look_ahead_is_in_milliseconds_whatever_the_hop() -> None:
-    settings = StreamingLSTMSettings(channels=4, dim=16, hidden=12, look_ahead_ms=320)
-    assert [build_encoder(FEATURES, settings, hop).look_ahead for hop in (0.01, 0.02)] == [8, 4]
+def test_chunk_and_look_ahead_are_in_milliseconds_whatever_the_hop() -> None:
+    encoders = [build_encoder(FEATURES, SMALL["chunked"], hop) for hop in (0.01, 0.005)]
+    assert [(each.chunk, each.look_ahead) for each in encoders] == [(2, 5), (4, 10)]
+
+
+def test_a_chunk_longer_than_the_sound_hears_what_whole_utterances_hear() -> None:
+    """The peer is the encoder of whole utterances, with the same weights. Its sound begins and ends
+    with silence that is long enough to be heard alike, up to what an LSTM forgets."""
+    torch.manual_seed(9)
+    shape = {"channels": 4, "blocks": 2, "dim": 16, "hidden": 12, "layers": 2}
+    whole = build_encoder(FEATURES, ConvLSTMSettings(**shape)).eval()
+    settings = ConvLSTMSettings(**shape, chunk_ms=4_000, look_ahead_ms=4_000)
+    chunked = build_encoder(FEATURES, settings).eval()
+    chunked.load_state_dict(whole.state_dict())
+    row = torch.zeros(320, FEATURES)
+    row[120:160] = torch.randn(40, FEATURES)
+    (wanted,), (found,) = run(whole, [row]), run(chunked, [row])
+    torch.testing.assert_close(found[20:50], wanted[20:50], rtol=0, atol=1e-3)
 
 
 @given(cuts=st.lists(st.integers(0, 8), max_size=12))
 @hypothesis_settings(max_examples=25, deadline=None)
 def test_streaming_equals_offline_for_every_chunking(cuts: list[int]) -> None:
     torch.manual_seed(7)
-    encoder = build_encoder(FEATURES, SMALL["streaming_lstm"]).eval()
+    encoder = build_encoder(FEATURES, SMALL["chunked"]).eval()
     assert isinstance(encoder, Streams)
     rows = torch.randn(2, 57, FEATURES)
     with torch.inference_mode():
         wanted, _ = encoder(rows, torch.tensor([57, 57]))
-        x = torch.nn.functional.pad(rows, (0, 0, 0, 3 + 4 * encoder.look_ahead))
+        size = encoder.stride * encoder.chunk
+        x = torch.nn.functional.pad(rows, (0, 0, 0, 10 * size - 57))
         state = {name: torch.zeros(2, *shape) for name, shape in encoder.state.items()}
         found, at = [], 0
-        for groups in [*cuts, 100]:
-            chunk = x[:, at : at + 4 * groups]
-            at += 4 * groups
+        for chunks in [*cuts, 100]:
+            chunk = x[:, at : at + size * chunks]
+            at += size * chunks
             if chunk.shape[1]:
                 states, state = encoder.step(chunk, state)
                 found.append(states)
     streamed = torch.cat(found, 1)[:, encoder.look_ahead :]
-    torch.testing.assert_close(streamed, wanted, rtol=0, atol=CLOSE)
+    torch.testing.assert_close(streamed[:, : wanted.shape[1]], wanted, rtol=0, atol=CLOSE)
     assert {name: tuple(each.shape[1:]) for name, each in state.items()} == encoder.state
 
 
@@ -184,7 +211,8 @@ def test_streaming_equals_offline_for_every_chunking(cuts: list[int]) -> None:
         (ConformerSettings(width=4), "must be odd"),
         (WaveConvSettings(channels=(4,)), "1 numbers, encoder.widths 4"),
         (ResidualWaveSettings(width=4), r"encoder\.width = 4: must be odd, e\.g\. 5"),
-        (StreamingLSTMSettings(look_ahead_ms=300), r"300: must be a multiple of 40.*e\.g\. 320"),
+        (ConvLSTMSettings(chunk_ms=300), r"chunk_ms = 300: must be a multiple of 40.*e\.g\. 320"),
+        (ConvLSTMSettings(chunk_ms=320, look_ahead_ms=40), r"from 160 on, e\.g\. 160"),
         (BroadcastSettings(width=2), r"encoder\.width = 2: must be odd"),
     ],
 )

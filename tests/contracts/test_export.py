@@ -36,7 +36,6 @@ from auricle.models.encoders import (
     RNNSettings,
     build_encoder,
 )
-from auricle.models.streaming import StreamingLSTMSettings
 from auricle.results import Transcript
 from auricle.runtime import Recognizer, Session
 
@@ -49,7 +48,9 @@ SMALL: list[Settings] = [
     RNNSettings(hidden=16, layers=2),
     RNNSettings(cell="gru", hidden=16, layers=1, bidirectional=False),
     ConformerSettings(channels=4, dim=16, layers=2, heads=2),
-    StreamingLSTMSettings(channels=4, dim=24, hidden=16, layers=3, look_ahead_ms=160),
+    ConvLSTMSettings(
+        channels=4, blocks=1, dim=24, hidden=16, layers=3, chunk_ms=120, look_ahead_ms=160
+    ),
     WaveConvSettings(channels=(6, 8), widths=(5, 3), pool=2),
     ResidualWaveSettings(stem=8, channels=(8, 12), width=3),
     BroadcastSettings(stem=6, channels=(6, 8), width=3),

@@ -16,6 +16,7 @@ from auricle.cli.model import _card
 from auricle.config import resolve
 from auricle.data import Example, read_data
 from auricle.errors import ConfigError, DataError, ModelError
+from auricle.models.decoders import FrameStepper
 from auricle.models.encoders import first_parameters
 from auricle.origin import Origin, check_same_model, settings_for
 from auricle.tasks import TASKS, load_trained, load_weights, task_class
@@ -91,6 +92,19 @@ def test_before_the_first_update_it_is_the_model(run: Path, data: Examples, tmp_
     metric, direction = task.goal
     better = min if direction == "min" else max
     assert outcome.best[metric] == better(outcome.best[metric], wanted[metric])
+
+
+def test_a_model_of_whole_utterances_becomes_one_of_live_sound(
+    runs: Path, data: Examples, tmp_path: Path
+) -> None:
+    old, _ = load_weights(runs / "ctc")
+    words = ("features.normalise=running", "encoder.chunk_ms=160", "encoder.look_ahead_ms=160")
+    _, origin, task = tuned(runs / "ctc", data, tmp_path / "out", *words, "budget.steps=1")
+    check_same_model("m", task.config, old.config, (*task.shape, *task.naming))
+    live = task.model()
+    origin.load_into(live)
+    assert all(same(live.state_dict(), dict(origin.weights), list(origin.weights)))
+    assert FrameStepper.of(live) is not None
 
 
 def test_first_layers_wait_and_then_move(run: Path, data: Examples, tmp_path: Path) -> None:

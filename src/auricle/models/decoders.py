@@ -77,7 +77,7 @@ class FrameStepper(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor, *memory: Tensor) -> tuple[Tensor, ...]:
         x = x * valid_mask(lengths, x.shape[1])[:, :, None].to(x.dtype)
         stride = self.encoder.stride
-        x = nn.functional.pad(x, (0, 0, 0, -x.shape[1] % stride))
+        x = nn.functional.pad(x, (0, 0, 0, -x.shape[1] % (stride * self.encoder.chunk)))
         names = list(self.encoder.state)
         states, after = self.encoder.step(x, dict(zip(names, memory, strict=True)))
         lengths = torch.div(lengths + stride - 1, stride, rounding_mode="floor")

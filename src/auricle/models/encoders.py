@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from auricle.config import Settings
 from auricle.errors import ConfigError
+from auricle.models.conv_lstm import ConvLSTM, ConvLSTMSettings
 from auricle.models.convolutional import (
     Broadcast,
     BroadcastSettings,
@@ -26,13 +27,9 @@ from auricle.models.layers import (
     ConformerBlock,
     ConvSubsample,
     Recurrent,
-    ResidualConv,
-    flat_frequency,
-    halved,
-    masked,
     valid_mask,
 )
-from auricle.models.streaming import StreamingLSTM, StreamingLSTMSettings
+from auricle.models.streaming import ChunkedConvLSTM
 
 
 @runtime_checkable
@@ -45,18 +42,6 @@ class Encoder(Protocol):
     first_layers: tuple[str, ...]  # submodules that stay as they are while a fine-tuning begins
 
     def __call__(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]: ...
-
-
-class ConvLSTMSettings(Settings):
-    """Residual 2-D convolutions, a linear layer, bidirectional LSTM layers: the classic."""
-
-    kind: Literal["conv_lstm"] = "conv_lstm"
-    channels: int = Field(32, ge=1)  # of every convolution
-    blocks: int = Field(2, ge=0)  # residual blocks after the two strided convolutions
-    dim: int = Field(384, ge=1)  # width of the linear layer under the LSTM
-    hidden: int = Field(320, ge=1)  # LSTM cells per direction
-    layers: int = Field(3, ge=1)
-    dropout: float = Field(0.15, ge=0, lt=1)
 
 
 class RNNSettings(Settings):
@@ -88,45 +73,11 @@ EncoderSettings = Annotated[
     ConvLSTMSettings
     | RNNSettings
     | ConformerSettings
-    | StreamingLSTMSettings
     | WaveConvSettings
     | ResidualWaveSettings
     | BroadcastSettings,
     Field(discriminator="kind"),
 ]
-
-
-class ConvLSTM(nn.Module):
-    """Strided convolutions, residual blocks, a linear layer, bidirectional LSTM layers."""
-
-    stride = 4
-    causal = False
-    first_layers = ("first", "second", "blocks")
-
-    def __init__(self, features: int, settings: ConvLSTMSettings) -> None:
-        super().__init__()
-        s = settings
-        reduced = -(-features // 4)
-        self.dim = 2 * s.hidden
-        self.first = nn.Conv2d(1, s.channels, 3, stride=2, padding=1)
-        self.second = nn.Conv2d(s.channels, s.channels, 3, stride=2, padding=1)
-        self.blocks = nn.ModuleList(
-            ResidualConv(s.channels, reduced, s.dropout) for _ in range(s.blocks)
-        )
-        self.project = nn.Linear(s.channels * reduced, s.dim)
-        self.norm = nn.LayerNorm(s.dim)
-        self.dropout = nn.Dropout(s.dropout)
-        self.lstm = Recurrent("lstm", s.dim, s.hidden, s.layers, True, s.dropout)
-
-    def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        y = masked(x[:, None], lengths)
-        for conv in (self.first, self.second):
-            lengths = halved(lengths)
-            y = masked(torch.relu(conv(y)), lengths)
-        for block in self.blocks:
-            y = block(y, lengths)
-        y = self.dropout(torch.relu(self.norm(self.project(flat_frequency(y)))))
-        return self.lstm(y, lengths), lengths
 
 
 class RNN(nn.Module):
@@ -192,8 +143,8 @@ def build_encoder(features: int, settings: Settings, hop_s: float = 0.01) -> Enc
     Raises:
         ConfigError: when two settings contradict each other.
     """
-    if isinstance(settings, StreamingLSTMSettings):
-        return StreamingLSTM(features, settings, hop_s)
+    if isinstance(settings, ConvLSTMSettings) and settings.streams:
+        return ChunkedConvLSTM(features, settings, hop_s)
     return cast(Encoder, ENCODERS[type(settings)](features, settings))
 
 
@@ -216,7 +167,6 @@ ENCODERS: dict[type[Settings], type[nn.Module]] = {
     ConvLSTMSettings: ConvLSTM,
     RNNSettings: RNN,
     ConformerSettings: Conformer,
-    StreamingLSTMSettings: StreamingLSTM,
     WaveConvSettings: WaveConv,
     ResidualWaveSettings: ResidualWave,
     BroadcastSettings: Broadcast,

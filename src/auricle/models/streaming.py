@@ -1,40 +1,33 @@
-"""The encoder for live sound: causal convolutions, forward LSTM layers, a bounded look-ahead.
+"""Live sound: the encoder of convolutions and bidirectional LSTM layers, a chunk at a time.
 
-A model of live sound may look ahead a little, not to the end. Here every layer is causal and what
-looks ahead is a delay: the stack runs on the sound as it comes, and what comes out after frame t is
-the state of frame t - `look_ahead`, which by then has heard `look_ahead` frames more. A whole
-utterance goes through the very same steps from a state of zeros: silence is put behind its end, and
-the first `look_ahead` frames that come out, which belong to no frame, are dropped.
+The forward direction remembers all that was. The backward direction of a layer knows the future no
+further than a chunk and a few frames beyond it, and begins anew with each chunk (latency-controlled
+BLSTM; Zhang et al. 2016, "Highway long short-term memory RNNs for distant speech recognition",
+arXiv:1510.08983, section 4). What looks ahead is a delay: each layer runs as many frames late as it
+looks beyond the chunk, a residual block two, so that the outputs are `look_ahead` frames late in
+all. A whole utterance goes through the very same steps from a memory of zeros: silence is put
+behind its end, and the first `look_ahead` frames that come out, which belong to no frame, are
+dropped.
 
-After each LSTM layer every cell sums its own next few frames, each with a weight (row convolution;
-Amodei et al. 2016, "Deep Speech 2", arXiv:1512.02595, section 3.4).
+The weights are those of `ConvLSTM`: a model of whole utterances is made one of live sound by
+training it a little more (`auricle train DATA --init MODEL encoder.chunk_ms=320 ...`).
 
-Axes: B batch, T feature frames (10 ms), F features, T2 = T / 4 frames of the encoder, D cells.
+Axes: B batch, T feature frames (10 ms), F features, T2 = T / 4 frames of the encoder, C of them in
+a chunk, D = 2 x cells.
 """
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from auricle.config import Settings
 from auricle.errors import ConfigError
-from auricle.models.layers import flat_frequency, valid_mask
+from auricle.models.conv_lstm import ConvLSTM, ConvLSTMSettings
+from auricle.models.layers import Recurrent, ResidualConv, flat_frequency, valid_mask
 
-
-class StreamingLSTMSettings(Settings):
-    """For live sound: causal convolutions, forward LSTM layers that look a little ahead."""
-
-    kind: Literal["streaming_lstm"] = "streaming_lstm"
-    channels: int = Field(16, ge=1)  # of both convolutions
-    dim: int = Field(256, ge=1)  # width of the linear layer under the LSTM
-    hidden: int = Field(320, ge=1)  # LSTM cells in a layer
-    layers: int = Field(4, ge=1)
-    look_ahead_ms: float = Field(320.0, ge=0, le=4_000)  # of the whole encoder, beyond a frame's
-    # own sound; a multiple of the encoder's frame, which is 40 ms for features every 10 ms
-    dropout: float = Field(0.1, ge=0, lt=1)
+LATE = 1  # frames that a 3x3 convolution looks ahead
+CACHED = 2  # frames that it looks at besides the newest
 
 
 @runtime_checkable
@@ -42,67 +35,74 @@ class Streams(Protocol):
     """What an encoder offers beside `Encoder` when it can hear sound as it comes."""
 
     stride: int  # as in `Encoder`
-    look_ahead: int  # output frames that `step` is late, which is all that it looks ahead
+    chunk: int  # output frames in a chunk
+    look_ahead: int  # output frames that `step` is late, which is all that it looks beyond a chunk
     state: Mapping[str, tuple[int, int]]  # what it remembers: name -> (rows, width)
 
     def step(self, x: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]: ...
 
 
-class StreamingLSTM(nn.Module):
-    """Two strided causal convolutions, a linear layer, forward LSTM layers with row convolutions.
+class ChunkedConvLSTM(nn.Module):
+    """`ConvLSTM`, its very modules, for sound that comes in chunks.
 
     Args:
         features: F.
         hop_s: seconds from one feature frame to the next.
 
     Raises:
-        ConfigError: the look-ahead is no multiple of the encoder's frame.
+        ConfigError: chunk or look-ahead is no multiple of the encoder's frame, or the look-ahead is
+            less than the convolutions need.
     """
 
-    stride = 4
-    first_layers: tuple[str, ...] = ("first", "second")
+    stride = ConvLSTM.stride
+    first_layers: tuple[str, ...] = ConvLSTM.first_layers
+    first: nn.Conv2d
+    second: nn.Conv2d
+    blocks: nn.ModuleList
+    project: nn.Linear
+    norm: nn.LayerNorm
+    dropout: nn.Dropout
+    lstm: Recurrent
 
-    def __init__(self, features: int, settings: StreamingLSTMSettings, hop_s: float) -> None:
+    def __init__(self, features: int, settings: ConvLSTMSettings, hop_s: float) -> None:
         super().__init__()
         s = settings
-        self.dim = s.hidden
-        self.look_ahead = _frames(s.look_ahead_ms, 1000 * hop_s * self.stride)
-        self.causal = self.look_ahead == 0
-        halved = -(-features // 2)
-        # Widths in time are valid ones: what lies before is cached, and there is nothing after.
-        self.first = nn.Conv2d(1, s.channels, 3, stride=2, padding=(0, 1))
-        self.second = nn.Conv2d(s.channels, s.channels, 3, stride=2, padding=(0, 1))
-        self.project = nn.Linear(s.channels * -(-halved // 2), s.dim)
-        self.norm = nn.LayerNorm(s.dim)
-        widths = [s.dim, *[s.hidden] * (s.layers - 1)]
-        self.lstms = nn.ModuleList(nn.LSTM(w, s.hidden, batch_first=True) for w in widths)
-        share, rest = divmod(self.look_ahead, s.layers)
+        for name, part in ConvLSTM(features, s).named_children():
+            self.add_module(name, part)
+        self.dim = 2 * s.hidden
+        frame_ms = 1000 * hop_s * self.stride
+        self.chunk = _frames("chunk_ms", s.chunk_ms or 0.0, frame_ms, least=1)
+        convolved = 2 * LATE * s.blocks
+        self.look_ahead = _frames("look_ahead_ms", s.look_ahead_ms, frame_ms, least=convolved)
+        self.causal = self.chunk == 1 and not self.look_ahead
+        share, rest = divmod(self.look_ahead - convolved, s.layers)
         self._late = [share + (layer < rest) for layer in range(s.layers)]
-        self.aheads = nn.ModuleList(RowConv(s.hidden, late) for late in self._late)
-        self.norms = nn.ModuleList(nn.LayerNorm(s.hidden) for _ in widths)
-        self.dropout = nn.Dropout(s.dropout)
-        self.state = {
-            "frame": (1, features),
-            "halved": (1, s.channels * halved),
-            "hidden": (s.layers, s.hidden),
-            "cell": (s.layers, s.hidden),
-        } | ({"ahead": (self.look_ahead, s.hidden)} if self.look_ahead else {})
+        half, quarter = -(-features // 2), -(-features // 4)
+        self.state = {"frame": (1, features), "half": (1, s.channels * half)}
+        for number in range(s.blocks):
+            self.state[f"block{number}"] = (3 * CACHED, s.channels * quarter)
+        for number, late in enumerate(self._late):
+            if late:
+                self.state[f"ahead{number}"] = (late, 2 * s.hidden if number else s.dim)
+        self.state |= {"hidden": (s.layers, s.hidden), "cell": (s.layers, s.hidden)}
 
     def forward(self, x: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Encoder`: whole utterances, each from a state of zeros."""
+        """See `Encoder`: whole utterances, each from a memory of zeros."""
         x = x * valid_mask(lengths, x.shape[1])[:, :, None].to(x.dtype)
-        silence = -x.shape[1] % self.stride + self.stride * self.look_ahead
+        silence = self.stride * self.look_ahead
+        silence += -(x.shape[1] + silence) % (self.stride * self.chunk)
         start = {name: x.new_zeros(x.shape[0], *shape) for name, shape in self.state.items()}
         y, _ = self.step(nn.functional.pad(x, (0, 0, 0, silence)), start)
+        frames = -(-x.shape[1] // self.stride)
         lengths = torch.div(lengths + self.stride - 1, self.stride, rounding_mode="floor")
-        return y[:, self.look_ahead :], lengths
+        return y[:, self.look_ahead : self.look_ahead + frames], lengths
 
     def step(self, x: Tensor, state: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The next frames, and what they leave behind.
+        """The next chunks, and what they leave behind.
 
         Args:
-            x: (B, T, F), T a multiple of `stride`; after the last frame of the sound, zeros.
-            state: what the frames before left behind; zeros before the first one.
+            x: (B, T, F), T a multiple of `stride` x `chunk`; after the last frame, zeros.
+            state: what the chunks before left behind; zeros before the first one.
 
         Returns:
             (B, T / stride, D) states, those of `look_ahead` frames earlier; and the state, each
@@ -111,60 +111,78 @@ class StreamingLSTM(nn.Module):
         after: dict[str, Tensor] = {}
         y = torch.cat([state["frame"], x], 1)
         after["frame"] = y[:, -1:]
-        y = torch.relu(self.first(y[:, None]))
-        batch, channels, _, bands = y.shape
-        before = state["halved"].reshape(batch, channels, 1, bands).to(y.dtype)
-        y = torch.cat([before, y], 2)
-        after["halved"] = y[:, :, -1:].reshape(batch, 1, channels * bands)
-        y = flat_frequency(torch.relu(self.second(y)))
-        y = self.dropout(torch.relu(self.norm(self.project(y))))
+        y = torch.relu(_convolved(self.first, y[:, None]))
+        y = torch.cat([_maps(state["half"], y), y], 2)
+        after["half"] = flat_frequency(y[:, :, -1:])
+        y = torch.relu(_convolved(self.second, y))
+        for number, block in enumerate(self.blocks):
+            name = f"block{number}"
+            y, after[name] = _residual(cast(ResidualConv, block), y, state[name])
+        y = self.dropout(torch.relu(self.norm(self.project(flat_frequency(y)))))
         return self._recur(y, state, after)
 
     def _recur(
         self, y: Tensor, state: Mapping[str, Tensor], after: dict[str, Tensor]
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        hidden, cell, ahead = [], [], []
-        row = 0
-        for number, lstm in enumerate(self.lstms):
-            y = self.dropout(y) if number else y
+        hidden, cell = [], []
+        frames = y.shape[1]
+        for number, forwards in enumerate(self.lstm.forwards):
+            y = self.lstm.dropout(y) if number else y
+            if late := self._late[number]:
+                name = f"ahead{number}"
+                y = torch.cat([state[name].to(y.dtype), y], 1)
+                after[name] = y[:, frames:]
             memory = (state[name][:, number : number + 1] for name in ("hidden", "cell"))
             h, c = (each.transpose(0, 1).contiguous() for each in memory)
-            y, (h, c) = lstm(y, (h, c))
+            past, (h, c) = forwards(y[:, :frames], (h, c))
             hidden.append(h.transpose(0, 1))
             cell.append(c.transpose(0, 1))
-            if late := self._late[number]:
-                y = torch.cat([state["ahead"][:, row : row + late].to(y.dtype), y], 1)
-                ahead.append(y[:, -late:])
-                row += late
-            y = self.norms[number](self.aheads[number](y))
+            future = _in_chunks(self.lstm.backwards[number], y, self.chunk, late)
+            y = self.lstm.norms[number](torch.cat([past, future], -1))
         after |= {"hidden": torch.cat(hidden, 1), "cell": torch.cat(cell, 1)}
-        return y, after | ({"ahead": torch.cat(ahead, 1)} if ahead else {})
+        return y, after
 
 
-class RowConv(nn.Module):
-    """Each cell's weighted sum of its frame and the `late` next: (B, late + T, D) -> (B, T, D)."""
-
-    def __init__(self, dim: int, late: int) -> None:
-        super().__init__()
-        self.late = late
-        bound = (late + 1) ** -0.5
-        weight = torch.empty(late + 1, dim).uniform_(-bound, bound)
-        weight[0] += 1.0  # to begin with, mostly the frame itself, as if nothing were here
-        self.weight = nn.Parameter(weight)
-
-    def forward(self, y: Tensor) -> Tensor:
-        frames = y.shape[1] - self.late
-        total = y[:, :frames] * self.weight[0]
-        for place in range(1, self.late + 1):
-            total = total + y[:, place : place + frames] * self.weight[place]
-        return total
+def _in_chunks(backwards: nn.Module, y: Tensor, chunk: int, late: int) -> Tensor:
+    """Each chunk back to front, from `late` frames beyond it: (B, n C + late, .) -> (B, n C, .)."""
+    batch, width, frames = y.shape[0], y.shape[2], y.shape[1] - late
+    windows = y[:, :frames].reshape(-1, chunk, width)
+    if late:
+        # Shifted by one frame for each frame of the look-ahead: any `late` will do, and any n.
+        beyond = [y[:, chunk + place : frames + place + 1 : chunk] for place in range(late)]
+        windows = torch.cat([windows, torch.stack(beyond, 2).reshape(-1, late, width)], 1)
+    states = backwards(windows.flip(1))[0].flip(1)[:, :chunk]
+    return cast(Tensor, states.reshape(batch, frames, -1))
 
 
-def _frames(look_ahead_ms: float, frame_ms: float) -> int:
-    frames = round(look_ahead_ms / frame_ms)
-    if abs(frames * frame_ms - look_ahead_ms) > 1e-6:
+def _convolved(conv: nn.Conv2d, y: Tensor) -> Tensor:
+    """The convolution over (B, C, T, F) without padding in time: what was before is in y."""
+    return nn.functional.conv2d(y, conv.weight, conv.bias, conv.stride, (0, 1))
+
+
+def _residual(block: ResidualConv, y: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+    """What `block` makes of the frames y (B, C, T, F), two frames late; and what it remembers."""
+    skipped, *cached = _maps(state, y).split(CACHED, 2)
+    x = torch.cat([skipped, y], 2)
+    kept = [x[:, :, -CACHED:]]
+    for norm, conv, before in zip(block.norms, block.convs, cached, strict=True):
+        y = torch.cat([before, block.dropout(torch.relu(norm(y)))], 2)
+        kept.append(y[:, :, -CACHED:])
+        y = _convolved(cast(nn.Conv2d, conv), y)
+    return x[:, :, :-CACHED] + y, flat_frequency(torch.cat(kept, 2))
+
+
+def _maps(rows: Tensor, like: Tensor) -> Tensor:
+    """(B, rows, C F) as remembered -> (B, C, rows, F) as `like`."""
+    batch, channels, _, bands = like.shape
+    return rows.reshape(batch, -1, channels, bands).transpose(1, 2).to(like.dtype)
+
+
+def _frames(key: str, asked_ms: float, frame_ms: float, *, least: int) -> int:
+    frames = round(asked_ms / frame_ms)
+    if abs(frames * frame_ms - asked_ms) > 1e-6 or frames < least:
         raise ConfigError(
-            f"encoder.look_ahead_ms = {look_ahead_ms:g}: must be a multiple of {frame_ms:g}, one"
-            f" frame of the encoder, e.g. {frames * frame_ms:g}"
+            f"encoder.{key} = {asked_ms:g}: must be a multiple of {frame_ms:g}, one frame of the"
+            f" encoder, from {least * frame_ms:g} on, e.g. {max(least, frames) * frame_ms:g}"
         )
     return frames

@@ -12,6 +12,7 @@ from typing import Protocol, Self
 
 import numpy as np
 
+from auricle.bundle import Streaming
 from auricle.decode import Decoder, Listening
 from auricle.features import FeatureStream, FrontEnd
 from auricle.results import Word
@@ -84,6 +85,7 @@ class Ear:
 
     front_end: FrontEnd
     graph: Session
+    streaming: Streaming  # how the graph hears
     decoder: Decoder
     frame_s: float  # of the outputs
 
@@ -108,13 +110,12 @@ class Flow:
 
     @classmethod
     def start(cls, ear: Ear) -> Self:
-        streaming = ear.graph.streaming
         return cls(
             ear,
             ear.front_end.stream(),
             np.zeros((0, ear.front_end.dim), np.float32),
             ear.graph.start(),
-            streaming.look_ahead_frames if streaming else 0,
+            ear.streaming.look_ahead_frames,
             ear.decoder.start(),
         )
 
@@ -123,8 +124,7 @@ class Flow:
         features = self.features.copy()
         new = features.push(samples)
         waiting = np.concatenate([self.waiting, new])
-        streaming = self.ear.graph.streaming
-        whole = len(waiting) - len(waiting) % (streaming.chunk_frames if streaming else 1)
+        whole = len(waiting) - len(waiting) % self.ear.streaming.chunk_frames
         flow = replace(
             self,
             features=features,
@@ -142,13 +142,15 @@ class Flow:
     def finish(self) -> tuple[Word, ...]:
         """The words, had the sound ended here: those of `Recognizer.transcribe`."""
         last = self.features.copy().finish()
-        if not self.frames + len(last):  # shorter than one window
+        frames = self.frames + len(last)
+        if not frames:  # shorter than one window
             return ()
-        return self._run(self.ear.graph.padded(np.concatenate([self.waiting, last]))).words()
+        rest = self.ear.graph.padded(np.concatenate([self.waiting, last]))
+        return self._run(rest, -(-frames // self.ear.streaming.stride) - self.heard).words()
 
-    def _run(self, features: Float32) -> "Flow":
+    def _run(self, features: Float32, most: int | None = None) -> "Flow":
         outputs, memory = self.ear.graph.step(features, self.memory)
-        kept = outputs[self.late :]
+        kept = outputs[self.late :][:most]  # behind the end of the sound a chunk is filled up
         return replace(
             self,
             memory=memory,

@@ -117,14 +117,15 @@ class Streamer:
         """
         engine, words = recognizer.engine, tuple(hotwords)
         decoder = recognizer.decoder(None, words)
-        if engine.graph.streaming is None:
+        streaming = engine.graph.streaming
+        if streaming is None:
 
             def hear(samples: Float32) -> tuple[Word, ...]:
                 return recognizer.transcribe((samples, engine.rate_hz), hotwords=words).words
 
             return cls(Rehearing(hear, engine.rate_hz), engine.rate_hz, settings)
         settings = settings or STREAMING
-        ear = Ear(engine.front_end, engine.graph, decoder, recognizer.frame_s)
+        ear = Ear(engine.front_end, engine.graph, streaming, decoder, recognizer.frame_s)
         kept_s = settings.pause_s + max(SOUGHT_S, settings.lead_s)
         return cls(LiveHearing.start(ear, kept_s), engine.rate_hz, settings)
 

@@ -25,9 +25,9 @@ from auricle.errors import ConfigError, DataError
 from auricle.features import FeatureSettings, FrontEnd
 from auricle.losses import Trigrams, best_paths, ctc_crf_nll, ctc_nll
 from auricle.metrics import score_characters, score_words
+from auricle.models.conv_lstm import ConvLSTMSettings
 from auricle.models.decoders import FrameClassifier
-from auricle.models.encoders import ConvLSTMSettings, Encoder, EncoderSettings, build_encoder
-from auricle.models.streaming import StreamingLSTMSettings
+from auricle.models.encoders import Encoder, EncoderSettings, build_encoder
 from auricle.pronounce import Alike
 from auricle.results import Transcript
 from auricle.text import (
@@ -72,11 +72,11 @@ class CTCSettings(Settings):
 
     @model_validator(mode="after")
     def _hears_live_sound(self) -> Self:
-        streams = isinstance(self.encoder, StreamingLSTMSettings)
+        streams = isinstance(self.encoder, ConvLSTMSettings) and self.encoder.streams
         if streams and self.features.kind != "wave" and self.features.normalise == "utterance":
             raise ValueError(
-                'features.normalise = "utterance" needs the whole recording, which a'
-                " streaming_lstm encoder does not wait for: set it to running or none"
+                'features.normalise = "utterance" needs the whole recording, which an encoder'
+                " with chunk_ms does not wait for: set it to running or none"
             )
         return self
 
