@@ -237,14 +237,14 @@ class PhonemeTokenizer:
         return {word for word in text.split() if word not in self.lexicon}
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Words; sounds that make no word of the lexicon stay, joined by hyphens."""
+        """Words; sounds that make no word of the lexicon stay, as one: scoring parts hyphens."""
         words: list[list[str]] = [[]]
         for id_ in ids:
             if id_ == self.separator:
                 words.append([])
             else:
                 words[-1].append(self.symbols[id_])
-        return SPACE.join(self._words.get(tuple(word), "-".join(word)) for word in words if word)
+        return SPACE.join(self._words.get(tuple(word), "".join(word)) for word in words if word)
 
     def to_dict(self) -> dict[str, Any]:
         lexicon = {word: SPACE.join(sounds) for word, sounds in self.lexicon.items()}
