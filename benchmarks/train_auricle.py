@@ -1,4 +1,7 @@
-"""auricle's side of training.py: fit(), stopped between epochs by what it tells its progress to."""
+"""auricle's side of training.py and clip_training.py: fit(), stopped between epochs.
+
+What it tells its progress to stops it.
+"""
 
 import json
 import sys
@@ -47,9 +50,9 @@ def main() -> None:
     from auricle.train import fit
 
     about = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    examples = read_data(about["data"]).examples
     words = [f"budget.epochs={about['epochs']}", "evaluation.every_steps=1000000000"]
-    kind = task_class("ctc")
+    kind = task_class(about["task"])
+    examples = read_data(about["data"], what=kind.needs).examples
     config = resolve(kind.settings, Path(about["recipe"]), [*about["words"], *words])
     task = kind.learn(config, examples)
     parameters = sum(p.numel() for p in task.model().parameters())

@@ -35,6 +35,7 @@ def specification(chosen: argparse.Namespace, examples: list, folder: Path) -> P
     ]  # fmt: skip
     data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     about = {
+        "task": "ctc",
         "data": str(data),
         "out": str(folder / "run"),
         "recipe": str(chosen.recipe.resolve()),
