@@ -43,13 +43,15 @@ class Sliding:
     remains likewise: a clip of 1.01 s is a clip. Memory holds a window and a chunk.
 
     Raises:
-        ConfigError: for a hop longer than a window.
+        ConfigError: for a hop longer than a window, or shorter than a sample.
     """
 
     def __init__(self, rate_hz: int, *, window_s: float, hop_s: float) -> None:
         self._rate_hz = rate_hz
         self._window = max(1, round(window_s * rate_hz))
-        self._hop = max(1, round(hop_s * rate_hz))
+        self._hop = round(hop_s * rate_hz)
+        if self._hop < 1:
+            raise ConfigError(f"windows {hop_s} s apart do not get on: hop more than a sample")
         if self._hop > self._window:
             raise ConfigError(
                 f"windows of {window_s} s, {hop_s} s apart, would leave gaps: hop less"

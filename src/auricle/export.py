@@ -37,6 +37,8 @@ GATE_S = ((4.0,), (2.3, 0.7), (1.0, 3.1, 0.1, 1.7, 0.4), (30.0,))  # batches, by
 TIMED_S = (8.0,) * BATCH  # clips for the race of fp32 and int8
 # Convolutions are left alone: quantised, they made models ten times slower.
 QUANTISED = ("MatMul", "Gemm", "LSTM")
+WORTH = 0.9  # of the bytes of fp32: a graph of int8 above that has next to nothing in 8 bits
+NO_CLIPS = "no clips to judge int8 on"
 
 WHOLE_SCALES = "8-bit scales span a chunk, live sound would be heard by how it is cut"
 
@@ -137,7 +139,9 @@ def export_bundle(
         graphs = {"fp32": exact.read_bytes()}
         if score and settings.precision != "fp32" and not card.streaming:
             quantise_onnx(exact, small)
-            graphs["int8"] = small.read_bytes()
+            worth = small.stat().st_size < WORTH * exact.stat().st_size
+            if worth or settings.precision == "int8":
+                graphs["int8"] = small.read_bytes()
         speeds = race(graphs, front_end, streaming=card.streaming)
         candidates = {}
         for precision, graph in graphs.items():
@@ -313,8 +317,11 @@ def choose(
         ModelError: when int8 was asked for and scores worse than allowed.
     """
     if "int8" not in candidates:
-        asked = settings.precision == "fp32"
-        return "fp32", "fp32: " + ("as asked" if asked else "no clips to judge int8 on")
+        if settings.precision == "fp32":
+            return "fp32", "fp32: as asked"
+        scored = any(candidate.scores for candidate in candidates.values())
+        why = "convolutions stay as they are, so int8 is no smaller" if scored else NO_CLIPS
+        return "fp32", f"fp32: {why}"
     exact, small = candidates["fp32"], candidates["int8"]
     metric, better = goal
     loss = small.scores[metric] - exact.scores[metric]

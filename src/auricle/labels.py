@@ -117,8 +117,8 @@ class LabelSet:
         for name in labels:
             if name not in self.names:
                 near = difflib.get_close_matches(name, self.names, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                raise DataError(f"label {brief(name)} is not among the {len(self.names)}{hint}")
+                known = f"did you mean {near[0]}?" if near else brief(list(self.names))
+                raise DataError(f"label {brief(name)} is not among the {len(self.names)}: {known}")
         if not self.several and len(labels) != 1:
             raise DataError(
                 f"{len(labels)} labels, where each clip has one: set labels.several=true for tags"

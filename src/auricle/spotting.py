@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from auricle.config import Settings
 from auricle.labels import SILENCE, UNKNOWN
@@ -28,6 +28,11 @@ class SpottingSettings(Settings):
     refractory_s: float = Field(1.0, ge=0, le=3_600)  # after a detection nothing is detected
     keywords: tuple[str, ...] = ()  # to listen for; empty: all but _unknown_ and _silence_
 
+    @field_validator("keywords", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:
@@ -40,7 +45,7 @@ class Detection:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
-        return asdict(self)
+        return asdict(self) | {"confidence": round(self.confidence, 4)}
 
 
 class Spotter:

@@ -467,7 +467,10 @@ class _Training:
                     write_checkpoint(self.folder.best, self.model.state_dict(), state)
         counters.owed = False
         counters.evaluated_step, counters.evaluated_minute = counters.step, counters.minutes
-        shown = [self.task.show(*pair) for pair in pairs[: self.config.evaluation.shown]]
+        # From all over: sorted data begins with one label.
+        wanted = self.config.evaluation.shown
+        apart = pairs[:: max(1, len(pairs) // max(1, wanted))][:wanted]
+        shown = [each for each in (self.task.show(*pair) for pair in apart) if each]
         record = {
             "kind": "evaluation",
             "step": counters.step,

@@ -55,6 +55,12 @@ def test_windows_with_gaps_are_refused() -> None:
         list(windows([np.zeros(9, np.float32)], 1, window_s=2, hop_s=3))
 
 
+@pytest.mark.parametrize("hop_s", [0.0, -1.0, 0.4])
+def test_windows_that_do_not_get_on_are_refused(hop_s: float) -> None:
+    with pytest.raises(ConfigError, match="do not get on"):
+        next(windows([np.zeros(9, np.float32)], 1, window_s=2, hop_s=hop_s))
+
+
 @pytest.mark.parametrize("pool", POOLS)
 @pytest.mark.parametrize("encoder", SMALL)
 def test_every_encoder_under_every_pooling_answers_alone_as_in_a_batch(

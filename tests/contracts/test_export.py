@@ -306,6 +306,15 @@ def test_auto_keeps_int8_only_where_it_costs_nothing(
     assert reason.startswith(kept)
 
 
+def test_int8_that_has_nothing_in_8_bits_is_not_weighed(tmp_path: Path) -> None:
+    encoder = build_encoder(FRONT_END.dim, ResidualWaveSettings(stem=8, channels=(8, 12), width=3))
+    bundle = export_bundle(
+        tmp_path / "m", FrameClassifier(encoder, 6), card(), score=lambda _: {"wer": 0.5}
+    )
+    assert "int8" not in bundle.card.metrics["export"]
+    assert "int8 is no smaller" in bundle.card.metrics["export"]["reason"]
+
+
 def test_choice_knows_scores_that_are_better_when_higher() -> None:
     candidates = {
         "fp32": Candidate("fp32", b"", {"f1": 0.8}, 100.0),

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 import typer.testing
 
 from auricle import audio
@@ -80,6 +82,38 @@ def test_settings_are_judged_before_data_is_read(run: Run, tmp_path: Path) -> No
         run("train", tmp_path / "nowhere", "--out", tmp_path / "run", "--recipe", "english")
     with pytest.raises(AuricleError, match="keywords is a recipe for --task clip, not ctc"):
         run("train", tmp_path / "nowhere", "--out", tmp_path / "run", "--recipe", "keywords")
+
+
+def test_folders_of_labels_are_told_from_texts(run: Run, tmp_path: Path) -> None:
+    for label in ("no", "yes"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for n in range(3):
+            sound = np.random.default_rng(n).normal(0, 0.1, 16_000)
+            soundfile.write(tmp_path / "data" / label / f"{label} {n}.wav", sound, 16_000)
+    with pytest.raises(AuricleError, match=r"6 recordings with labels \(no, yes\).*--task clip"):
+        run("train", tmp_path / "data", "--out", tmp_path / "run")
+    told = run("doctor", tmp_path / "data").stdout
+    assert "2 labels: no, yes" in told
+    (tmp_path / "data" / "no" / "no 0.txt").write_text("no")
+    with pytest.raises(AuricleError, match="no text"):
+        run("train", tmp_path / "data", "--out", tmp_path / "run")
+
+
+def test_voices_are_set_aside_by_twos(run: Run, tmp_path: Path) -> None:
+    rows = []
+    for n in range(12):
+        sound = np.random.default_rng(n).normal(0, 0.1, 32_000)
+        soundfile.write(tmp_path / f"{n}.wav", sound, 16_000)
+        rows.append({"audio_filepath": f"{n}.wav", "speaker": "abcd"[n % 4]})
+    manifest = tmp_path / "all.jsonl"
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ("--task", "speaker", "budget.steps=1", "batches.workers=0", "loop.tensorboard=false")
+    run("train", manifest, "--out", tmp_path / "run", *words)
+    aside = (tmp_path / "run" / "valid.jsonl").read_text().splitlines()
+    assert len({json.loads(row)["speaker"] for row in aside}) == 2
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows if row["speaker"] == "a"))
+    with pytest.raises(AuricleError, match="too few speakers to set 2 of them aside"):
+        run("train", manifest, "--out", tmp_path / "other", *words)
 
 
 @pytest.fixture(name="wide")

@@ -32,7 +32,7 @@ def test_a_misspelt_keyword_is_named() -> None:
 
 def test_a_label_that_was_not_learned_is_named_with_the_nearest() -> None:
     learned = LabelSet(("cat", "dog"))
-    with pytest.raises(DataError, match="'dgo' is not among the 2; did you mean dog"):
+    with pytest.raises(DataError, match="'dgo' is not among the 2: did you mean dog"):
         learned.counted_as(["dgo"])
     with pytest.raises(DataError, match=r"2 labels, where each clip has one: .*several=true"):
         learned.counted_as(["cat", "dog"])

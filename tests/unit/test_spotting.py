@@ -39,6 +39,7 @@ def test_unknown_and_silence_are_no_keywords() -> None:
     settings = SpottingSettings(threshold=0.5, smoothing=1, keywords=("stop",))
     assert found(settings, 1, 1, 1) == []
     assert found(SpottingSettings(threshold=0.5, smoothing=1), 0, 0) == []
+    assert SpottingSettings.parse({"keywords": "go,stop"}).keywords == ("go", "stop")
 
 
 def test_what_was_detected_does_not_depend_on_what_follows() -> None:

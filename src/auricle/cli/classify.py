@@ -26,7 +26,7 @@ def classify(
     top: Annotated[int, typer.Option(min=1, help="Labels to name for each recording.")] = 1,
     windows: Annotated[bool, typer.Option(help="Also every window, with its times.")] = False,
     hop_s: Annotated[
-        float | None, typer.Option("--hop", help="Seconds from one window to the next.")
+        float | None, typer.Option("--hop", min=0.01, help="Seconds from one window to the next.")
     ] = None,
     output_file: Annotated[
         Path | None, typer.Option("--output", help="Write to this file, not to the terminal.")

@@ -9,15 +9,24 @@ import typer
 
 from auricle.cli.answers import Pairs
 from auricle.cli.display import TrainingDisplay, counting, errors, output, table
-from auricle.cli.evaluate_labels import measured, show, value_of
+from auricle.cli.evaluate_labels import check_labels, measured, show, value_of
 from auricle.cli.origin import beginning
-from auricle.cli.train import VALID_SHARE, Init, Recipe, announce, recipe_file, settings_for
+from auricle.cli.train import (
+    VALID_SHARE,
+    Init,
+    Recipe,
+    announce,
+    recipe_file,
+    settings_for,
+    stopping,
+)
 from auricle.data import Example, read_for, split_by_speaker
 from auricle.errors import ConfigError
 from auricle.files import make_folder, write_text
 from auricle.labels import LabelSet
 
 MOST_FOLDS = 50
+SHOWN = 4  # values of a fold
 
 
 def crossval(
@@ -80,11 +89,11 @@ def _report(labels: LabelSet, answered: Mapping[str, Pairs], data: Path, by: str
     if over:
         output.print(f"accuracy, drawn over {by}: {over.low:.2%} to {over.high:.2%}", markup=False)
     rows = [
-        {"fold": name, "clips": len(part), **measured(labels, part).summary()}
+        {"fold": name, by: _named(part, by), "clips": len(part)} | measured(labels, part).summary()
         for name, part in answered.items()
     ]
     lines = [[_cell(value) for value in row.values()] for row in rows]
-    output.print(table(list(rows[0]), lines, f"each {by} by itself"))
+    output.print(table(list(rows[0]), lines, "each fold by itself"))
     return {
         "data": str(data),
         "by": by,
@@ -132,14 +141,23 @@ def _fold(
         learner, origin = begun.task(config, chosen, anew=True)
     else:
         learner, origin = kind.learn(config, chosen["train"], chosen["valid"]), None
-    for example in held:  # before the training: a label that only this fold has
-        learner.labels.counted_as(example.labels)
-    with TrainingDisplay(config.to_dict()["budget"]) as display:
-        outcome = fit(learner, chosen["train"], chosen["valid"], out, display, origin=origin)
+    check_labels(learner.labels, held)  # before the training: one that only this fold has
+    parts = (chosen["train"], chosen["valid"])
+    with stopping() as signals, TrainingDisplay(config.to_dict()["budget"]) as display:
+        outcome = fit(learner, *parts, out, display, lambda: bool(signals), origin)
+    if outcome.goes_on:
+        errors.print(f"{out}: stopped at update {outcome.steps}, saved; the same command goes on")
+        raise typer.Exit(128 + signals[0])
     errors.print(f"{out}: {outcome.steps} updates, {outcome.minutes:.1f} min", markup=False)
     task, network, _ = load_trained(out)
     found: Any = task
     return predictions(task, network, held), found.labels
+
+
+def _named(part: Pairs, by: str) -> str:
+    """Which values of a key a fold has."""
+    values = sorted({value_of(example, by) for example, _ in part})
+    return ", ".join(values[:SHOWN]) + ", ..." * (len(values) > SHOWN)
 
 
 def _cell(value: Any) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from auricle.cli.display import counting, output, table
 from auricle.config import resolve
+from auricle.errors import DataError
 from auricle.files import check_folder_of, write_text
 
 
@@ -60,15 +61,16 @@ def doctor(
     - `auricle doctor my_folder --no-listen` (headers and texts only: quick)
     - `auricle doctor my_folder silence_db=-50 clipped_share=0.01`
 
-    Find what is wrong with recordings and transcripts before anyone trains on them.
+    Find what is wrong with recordings and their transcripts or labels before anyone trains on them.
 
     Exit status 1 when something would make a training fail.
 
     Settings: silence_db, clipped_share, slowest_letters_per_s, fastest_letters_per_s,
     rare_script_share, duration_slack_s.
     """
-    from auricle.data import read_data
-    from auricle.doctor import DoctorSettings, examine
+    from auricle.data import labelled, read_data
+    from auricle.doctor import DoctorSettings, examine, with_labels
+    from auricle.labels import LabelSet, LabelSettings
     from auricle.text import TextSettings, normalise
 
     limits = resolve(DoctorSettings, None, settings or ())
@@ -77,13 +79,25 @@ def doctor(
     if report:
         check_folder_of(report)
     with counting("reading headers") as progress:
-        dataset = read_data(data, unreadable="keep", progress=progress)
+        try:
+            dataset, names = read_data(data, unreadable="keep", progress=progress), None
+        except DataError:
+            if (found_labels := labelled(data, progress)) is None:
+                raise
+            dataset = found_labels
+            names = LabelSet.learn(
+                LabelSettings(several=True), [e.labels for e in dataset.examples]
+            )
     for note in dataset.notes:
         output.print(note, markup=False)
     with counting("listening") as progress:
         found = examine(
             dataset, stride=stride, text=text, settings=limits, listen=listen, progress=progress
         )
+    if names:
+        parts = dataset.splits or {"train": dataset.examples}
+        found = with_labels(found, parts, names)
+        output.print(f"{len(names.names)} labels: {', '.join(names.names)}", markup=False)
     for line in found.render(min(output.width, 100)):
         output.print(line, markup=False)
     if report:

@@ -7,7 +7,7 @@ from pathlib import Path
 from auricle.cli.answers import Model, Pairs, answer
 from auricle.cli.display import counting, output, table
 from auricle.data import Example, What, read_for
-from auricle.errors import ConfigError
+from auricle.errors import ConfigError, DataError
 from auricle.files import write_text
 from auricle.label_metrics import LabelScore
 from auricle.labels import LabelSet
@@ -45,6 +45,19 @@ def value_of(example: Example, key: str) -> str:
     return str(example.extra[key])
 
 
+def check_labels(labels: LabelSet, examples: Sequence[Example]) -> None:
+    """See that a model knows the labels of all examples.
+
+    Raises:
+        DataError: names the first recording whose it does not.
+    """
+    for example in examples:
+        try:
+            labels.counted_as(example.labels)
+        except DataError as error:
+            raise DataError(f"{example.audio}: {error}") from None
+
+
 def measured(labels: LabelSet, pairs: Pairs, groups: Sequence[str] = ()) -> LabelScore:
     """All that is counted about labels given to examples whose labels are known."""
     return LabelScore.of(
@@ -68,8 +81,7 @@ def evaluate_labels(
     """Score `model` on the labels of `examples`, show it, and write the answers if asked."""
     labels = LabelSet.from_dict(model.facts.get("labels", {}))
     keys = {key: [value_of(example, key) for example in examples] for key in by}
-    for example in examples:  # before the work: a label that the model does not know
-        labels.counted_as(example.labels)
+    check_labels(labels, examples)  # before the work
     with counting("listening") as progress:
         pairs = answer(model.path, examples, progress)
     score = measured(labels, pairs)

@@ -234,9 +234,8 @@ def _facts(path: Path) -> tuple[dict[str, Any], str]:
         members = ", ".join(f"{n} {size(m.size_bytes)}" for n, m in card.members.items())
         head = (
             f"task {card.task}, answers with {card.answer}, {card.precision}, "
-            f"{card.features.get('sample_rate_hz')} Hz, {len(card.tokenizer.get('symbols', ()))} "
-            f"symbols, made by auricle {card.auricle_version}\n{members}\n"
-            f"decoding: {said(card.decode)}\n"
+            f"{card.features.get('sample_rate_hz')} Hz, made by auricle {card.auricle_version}\n"
+            f"{members}\n{_answers(card)}"
             + (
                 f"hears live sound, {card.streaming.look_ahead_ms:g} ms ahead\n"
                 if card.streaming
@@ -258,6 +257,17 @@ def _facts(path: Path) -> tuple[dict[str, Any], str]:
         "duration_s": sound.duration_s,
     }
     return facts, "\n".join(f"{key}: {value}" for key, value in facts.items())
+
+
+def _answers(card: Card) -> str:
+    """What a model can say: its symbols and how they are decoded, or its labels."""
+    if card.answer == "tokens":
+        symbols = len(card.tokenizer.get("symbols", ()))
+        return f"{symbols} symbols; decoding: {said(card.decode)}\n"
+    names = card.labels.get("names", ())
+    told = f"{len(names)} labels: {', '.join(map(str, names))}\n" if names else ""
+    window_s = card.windows.get("window_s")
+    return told + (f"hears {window_s:g} s at a time\n" if window_s else "")
 
 
 def _facts_of_run(run: Path) -> tuple[dict[str, Any], str]:

@@ -10,13 +10,15 @@ from auricle.cli.transcribe import found_recordings
 from auricle.files import check_folder_of
 from auricle.voices import Verifier, VoiceBook, cosine
 
-app = typer.Typer(no_args_is_help=True, help="Voices: who is it, and is it them?")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", help="Voices: who is it, and is it them?"
+)
 
 Model = Annotated[str, typer.Option(help="A bundle that answers with an embedding.")]
 Book = Annotated[Path, typer.Option(help="The file that keeps the enrolled voices.")]
 
 
-@app.command()
+@app.command(short_help="Keep a voice.")
 def enrol(
     name: Annotated[str, typer.Argument(help="Whose voice it is.")],
     files: Annotated[list[str], typer.Argument(help="Recordings of theirs.")],
@@ -38,7 +40,7 @@ def enrol(
     errors.print(f"{book}: {name}, {len(recordings)} recordings, {seconds:.1f} s", markup=False)
 
 
-@app.command()
+@app.command(short_help="Is a recording of it?")
 def verify(
     name: Annotated[str, typer.Argument(help="Who it is said to be.")],
     file: Annotated[Path, typer.Argument(help="A recording.")],

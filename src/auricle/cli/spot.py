@@ -35,10 +35,13 @@ def spot(
     Examples:
     - `auricle spot meeting.flac --model commands.auricle`
     - `auricle spot noise/ --model commands.auricle --alarms --set threshold=0.9`
+    - `auricle spot meeting.flac --model commands.auricle --set keywords=yes,stop`
 
-    Find keywords in recordings of any length: the model slides over them.
+    Find keywords in recordings of any length: the model slides over them. The time is when a
+    keyword was sure: the end of the window that completed it.
 
-    Settings: threshold, smoothing (windows averaged), refractory_s, keywords.
+    Settings: threshold (0.8), smoothing (windows averaged, 3), refractory_s (seconds without a
+    further detection, 1), keywords (all but _unknown_ and _silence_).
     """
     settings = resolve(SpottingSettings, None, setting or ())
     classifier = Classifier.load(model)

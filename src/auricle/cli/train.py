@@ -16,11 +16,20 @@ from auricle.cli.extras import need_training
 from auricle.cli.origin import beginning
 from auricle.cli.signals import Interrupted
 from auricle.config import Settings, find_recipe, known_recipes, resolve, to_toml
-from auricle.data import Example, What, read_for, split_by_speaker, split_unit
-from auricle.errors import ConfigError
+from auricle.data import (
+    Dataset,
+    Example,
+    What,
+    labelled,
+    read_for,
+    split_by_speaker,
+    split_unit,
+)
+from auricle.errors import ConfigError, DataError
 from auricle.files import make_folder, write_text
 
 VALID_SHARE = 0.1  # of data that comes without splits
+WIDER_SHARES = (0.2, 0.3, 0.4, 0.5)  # where that holds too few speakers
 SMALL_H = 1.0  # of sound; see "How much data?" in README.md
 TWICE_S = 1.0  # signals closer than this are one: torchrun repeats what the terminal sent
 
@@ -97,7 +106,7 @@ def train(
     file = recipe_file(recipe, kind.name) if recipe else None
     words = settings or ()  # a misspelt key among them is told before data is read
     resolve(kind.settings, file, words, **(begun.ears if begun else {}))
-    parts = _parts(data, valid, kind.needs, label)
+    parts = _parts(data, valid, kind, label)
     if begun:
         config = begun.settings(parts["train"], file, words, new_answers)
     else:
@@ -123,7 +132,7 @@ def _fit(learner: Any, parts: Parts, out: Path, origin: Any) -> None:
     from auricle.train import fit
 
     budget, examples = learner.config.to_dict()["budget"], (parts["train"], parts["valid"])
-    with _stopping() as signals, TrainingDisplay(budget) as display:
+    with stopping() as signals, TrainingDisplay(budget) as display:
         outcome = fit(learner, *examples, out, display, lambda: bool(signals), origin)
     if outcome.goes_on:
         _say(f"stopped at update {outcome.steps}, saved; the same command goes on")
@@ -152,7 +161,7 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _stopping() -> Iterator[list[int]]:
+def stopping() -> Iterator[list[int]]:
     """Collects the signals that ask the training to stop; a later one stops it at once."""
     signals: list[int] = []
     first = 0.0
@@ -175,10 +184,9 @@ def _stopping() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _parts(data: Path, valid: Path | None, needs: What, label: str | None) -> Parts:
+def _parts(data: Path, valid: Path | None, kind: Any, label: str | None) -> Parts:
     """The training and validation examples; test examples are never looked at."""
-    with counting("reading") as progress:
-        dataset = read_for(data, needs, label, progress)
+    dataset = _read(data, kind.needs, label)
     for note in dataset.notes:
         _say(note)
     if dataset.splits and "train" not in dataset.splits:
@@ -189,13 +197,13 @@ def _parts(data: Path, valid: Path | None, needs: What, label: str | None) -> Pa
     examples = dataset.splits.get("train", dataset.examples)
     if valid is not None:
         with counting("reading") as progress:
-            chosen = read_for(valid, needs, label, progress).examples
+            chosen = read_for(valid, kind.needs, label, progress).examples
         return {"train": examples, "valid": chosen}
     if "valid" in dataset.splits:
         return {"train": examples, "valid": dataset.splits["valid"]}
     if len(examples) < 2:
         raise ConfigError(f"{data}: {len(examples)} recording is too few to train on and to check")
-    parts = split_by_speaker(examples, {"valid": VALID_SHARE})
+    parts = _set_aside(examples, kind.fewest_voices)
     unit = split_unit(examples, 2)
     _say(
         f"{data}: no validation split, so {len(parts['valid'])} of {len(examples)} recordings are "
@@ -203,6 +211,36 @@ def _parts(data: Path, valid: Path | None, needs: What, label: str | None) -> Pa
         + (" (no speakers are known)" if not any(e.speaker for e in examples) else "")
     )
     return parts
+
+
+def _read(data: Path, needs: What, label: str | None) -> Dataset:
+    """The recordings of a manifest or folder; a hint where it has labels instead of texts."""
+    try:
+        with counting("reading") as progress:
+            return read_for(data, needs, label, progress)
+    except DataError:
+        if needs != "text" or (found := labelled(data)) is None:
+            raise
+    names = sorted({name for example in found.examples for name in example.labels})
+    raise ConfigError(
+        f"{data}: {len(found.examples)} recordings with labels ({', '.join(names[:5])}"
+        f"{', ...' * (len(names) > 5)}) and without texts: add --task clip to learn the labels"
+    )
+
+
+def _set_aside(examples: Sequence[Example], fewest_voices: int) -> dict[str, tuple[Example, ...]]:
+    """A part to validate on, with so many speakers in it at least.
+
+    Raises:
+        ConfigError: there are too few for that.
+    """
+    for share in (VALID_SHARE, *WIDER_SHARES):
+        parts = split_by_speaker(examples, {"valid": share})
+        if fewest_voices == 1 or len({e.speaker for e in parts["valid"]}) >= fewest_voices:
+            return parts
+    raise ConfigError(
+        f"too few speakers to set {fewest_voices} of them aside: record more, or give --valid DATA"
+    )
 
 
 def settings_for(

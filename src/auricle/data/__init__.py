@@ -1,7 +1,7 @@
 """Recordings and what is known of them: read from manifests and folders, parted, written back."""
 
 from auricle.data.example import Dataset, Example
-from auricle.data.labelling import read_for
+from auricle.data.labelling import labelled, read_for
 from auricle.data.manifests import write_manifest
 from auricle.data.read import Progress, read_data
 from auricle.data.rows import What
@@ -13,6 +13,7 @@ __all__ = [
     "Progress",
     "What",
     "in_usual_order",
+    "labelled",
     "read_data",
     "read_for",
     "split_by_speaker",

@@ -28,6 +28,15 @@ def read_for(
     return dataclasses.replace(dataset, examples=tuple(relabelled.values()), splits=splits)
 
 
+def labelled(path: str | Path, progress: Progress | None = None) -> Dataset | None:
+    """The data, if all of it has labels and none has a text; else None."""
+    try:
+        dataset = read_data(path, what="label", progress=progress)
+    except DataError:
+        return None
+    return None if any(example.text for example in dataset.examples) else dataset
+
+
 def _labelled(example: Example, key: str) -> Example:
     value = example.speaker if key == "speaker" else example.extra.get(key)
     if value in (None, ""):

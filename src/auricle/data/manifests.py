@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from auricle.data.example import Example
-from auricle.data.rows import Problems, Row, columns_of
+from auricle.data.rows import COLUMNS, Problems, Row, columns_of
 from auricle.errors import DataError, brief
 from auricle.files import regular, write_text
 
@@ -66,8 +66,8 @@ def _table_rows(path: Path, problems: Problems) -> Iterator[Row]:
         names = next(csv.reader([header], dialect), [])
         if "audio" not in columns_of(tuple(names))[0]:
             raise DataError(
-                f"{path}:1: the header needs a column audio_filepath (or path, filename, ...);"
-                f" it has {', '.join(names)[:200] or 'nothing'}"
+                f"{path}:1: the header needs a column for the recordings, one of"
+                f" {', '.join(COLUMNS['audio'])}; it has {', '.join(names)[:200] or 'nothing'}"
             )
         audio = names.index(columns_of(tuple(names))[0]["audio"])
         table = csv.reader(lines, dialect)

@@ -14,6 +14,7 @@ from auricle.doctor.listen import Sound
 from auricle.doctor.report import Severity
 from auricle.errors import DataError
 from auricle.features import FrontEnd
+from auricle.labels import SILENCE
 from auricle.text import Tokenizer
 
 KINDS: Mapping[str, tuple[Severity, str]] = {
@@ -30,6 +31,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = {
     "wrong_duration": ("warning", "longer or shorter than the manifest says"),
     "speech_rate": ("warning", "spoken too fast or too slowly for the text to be right"),
     "odd_characters": ("warning", "with characters that are not spoken, or rare in this data"),
+    "shared_audio": ("warning", "of other splits that are in train too: their score means nothing"),
     "duplicate_audio": ("warning", "that sound exactly like an earlier one"),
     "dropped_characters": ("warning", "with characters that the normaliser drops"),
     "changed_letters": ("warning", "with letters that the normaliser writes otherwise"),
@@ -88,13 +90,14 @@ def _check_sound(cases: Sequence[Case], exam: Exam) -> Iterator[Finding]:
         elif sound is None and not case.example.audio.is_file():
             yield "unreadable", case, f"{case.example.audio} does not exist"
         elif sound:
-            if silent := sound.level_db < limits.silence_db:
+            silent = sound.level_db < limits.silence_db
+            if silent and SILENCE not in case.example.labels:
                 yield "silent", case, f"{sound.level_db:.0f} dB"
             if sound.clipped_share > limits.clipped_share:
                 yield "clipped", case, f"{sound.clipped_share:.1%} of it at full scale"
             if sound.sample_rate_hz < model_hz:
                 yield "low_rate", case, f"{sound.sample_rate_hz} Hz, the model hears {model_hz} Hz"
-            elif _is_upsampled(sound) and not silent:
+            elif sound.sample_rate_hz < 2 * model_hz and _is_upsampled(sound) and not silent:
                 yield "upsampled", case, f"nothing above {sound.sample_rate_hz // 4} Hz"
             whole_file = case.example.start_s == 0 and uses[case.example.audio] == 1
             missing_s = case.example.duration_s - sound.available_s
@@ -102,7 +105,10 @@ def _check_sound(cases: Sequence[Case], exam: Exam) -> Iterator[Finding]:
                 stated = f"stated {case.example.duration_s:.2f} s"
                 yield "wrong_duration", case, f"{stated}, there are {sound.available_s:.2f} s"
     for case, first in _repeats(cases, _sound_of):
-        yield "duplicate_audio", case, f"sounds like {first.example.audio.name} in {first.split}"
+        shared = case.split != first.split and "train" in (case.split, first.split)
+        kind = "shared_audio" if shared else "duplicate_audio"
+        this, other = (first, case) if shared and case.split == "train" else (case, first)
+        yield kind, this, f"sounds like {other.example.audio.name} in {other.split}"
 
 
 def _is_upsampled(sound: Sound) -> bool:

@@ -10,6 +10,7 @@ from auricle.doctor.report import Problem, Report
 from auricle.errors import DataError
 from auricle.labels import LabelSet
 
+SHOWN = 8  # labels in a line
 FEW = 2  # training clips of a label, below which nothing can be learned of it
 
 
@@ -51,7 +52,7 @@ def _rare(train: Sequence[Example], labels: LabelSet) -> Problem | None:
     rare = [name for name in labels.names if 0 < counts[name] < FEW]
     found = {name: next(e for e in train if name in labels.counted_as(e.labels)) for name in rare}
     details = tuple(f"{example.audio}: the only one of {name}" for name, example in found.items())
-    message = f"{len(rare)} labels with a single recording in train: nothing can be learned of them"
+    message = f"a single recording in train of {_listed(rare)}: nothing can be learned of it"
     ids = tuple(example.id for example in found.values())
     return Problem("rare_label", "warning", message, ids, details) if rare else None
 
@@ -71,6 +72,10 @@ def _misspelt(train: Sequence[Example]) -> Problem | None:
     return Problem("misspelt_label", "warning", message, (), tuple(details)) if details else None
 
 
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
+
+
 def _folded(name: str) -> str:
     return "".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
@@ -82,9 +87,9 @@ def _untested(parts: Mapping[str, Sequence[Example]], labels: LabelSet) -> Probl
     except DataError:
         return None
     details = tuple(
-        f"{split}: {', '.join(missing)}"
+        f"{split} has no {_listed(missing)}"
         for split, found in counts.items()
         if (missing := [name for name in labels.names if not found[name]])
     )
-    message = "labels that a split has no recording of"
+    message = f"labels that a split has no recording of: {'; '.join(details)}"
     return Problem("untested_label", "warning", message, (), details) if details else None

@@ -85,6 +85,7 @@ class ClipTask:
     name = "clip"
     answer = "labels"
     needs: What = "label"  # of every example
+    fewest_voices = 1  # in what a score is taken of
     settings = ClipSettings
     shape = ("features", "window", "encoder", "pool")  # the settings that weights depend on
     naming = ("labels",)  # and those that its answers depend on

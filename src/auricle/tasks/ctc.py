@@ -99,6 +99,7 @@ class CTCTask:
     name = "ctc"
     answer = "tokens"
     needs: What = "text"  # of every example
+    fewest_voices = 1  # in what a score is taken of
     settings = CTCSettings
     shape = ("features", "encoder")  # the settings that weights depend on
     naming = ("text",)  # and those that its answers depend on

@@ -93,6 +93,7 @@ class SegmentTask:
     name = "segment"
     answer = "segments"
     needs: What = "audio"  # of every example; marks are optional
+    fewest_voices = 1  # in what a score is taken of
     settings = SegmentSettings
     shape = ("features", "level", "spread", "encoder")  # the settings that weights depend on
     naming = ("one_label",)  # and those that its answers depend on
