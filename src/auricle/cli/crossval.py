@@ -1,7 +1,9 @@
 """auricle crossval."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,7 +108,7 @@ def _report(labels: LabelSet, answered: Mapping[str, Pairs], data: Path, by: str
 def parted(
     examples: Sequence[Example], by: str, folds: int | None
 ) -> Mapping[str, tuple[Example, ...]]:
-    """The examples of each fold; with `folds`, values of the key are dealt out in their order.
+    """The examples of each fold; with `folds`, values of the key are joined to even ones.
 
     Raises:
         ConfigError: fewer values than folds, or more folds than anyone would train.
@@ -117,11 +119,45 @@ def parted(
         raise ConfigError(f"{by} has {len(known)} values, too few for {folds or 2} folds")
     if not folds and len(known) > MOST_FOLDS:
         raise ConfigError(f"{by} has {len(known)} values: join them with --folds 10, say")
-    fold_of = {v: f"{n % folds}" if folds else v for n, v in enumerate(known)}
-    parts: dict[str, list[Example]] = {name: [] for name in dict.fromkeys(fold_of.values())}
+    groups: dict[str, list[Example]] = {value: [] for value in known}
+    for example, value in zip(examples, values, strict=True):
+        groups[value].append(example)
+    fold_of = _evened(groups, folds) if folds else {value: value for value in known}
+    parts: dict[str, list[Example]] = {name: [] for name in sorted(set(fold_of.values()))}
     for example, value in zip(examples, values, strict=True):
         parts[fold_of[value]].append(example)
     return {name: tuple(part) for name, part in parts.items()}
+
+
+def _evened(groups: Mapping[str, Sequence[Example]], folds: int) -> dict[str, str]:
+    """Which fold each group goes to, so that each fold has about as much of every label.
+
+    Dealt out in their order, actors of whom every other one is a woman would make folds of women
+    only. The group whose labels weigh most goes first, to where they are rarest. Which of equals
+    that is depends on names only, not on their order.
+    """
+    counts = {
+        value: Counter(name for example in part for name in example.labels)
+        for value, part in groups.items()
+    }
+    held: list[Counter[str]] = [Counter() for _ in range(folds)]
+    sizes, chosen = [0] * folds, {}
+
+    def first(value: str) -> tuple[int, str]:
+        return -max(counts[value].values(), default=0), sha256(value.encode()).hexdigest()
+
+    for value in sorted(groups, key=first):
+
+        def crowding(fold: int, value: str = value) -> tuple[int, int, int]:
+            """How many of the same labels are there already."""
+            same = sum(held[fold][name] * count for name, count in counts[value].items())
+            return same, sizes[fold], fold
+
+        fold = min(range(folds), key=crowding)
+        chosen[value] = str(fold)
+        held[fold] += counts[value]
+        sizes[fold] += len(groups[value])
+    return chosen
 
 
 def _fold(
