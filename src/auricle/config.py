@@ -18,6 +18,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from auricle.errors import SHOWN_LETTERS, ConfigError, brief
 from auricle.files import regular
 
+MOST_KEYS = 30  # that an error lists
+
 
 class Settings(BaseModel):
     """Base of every settings class: immutable, and unknown keys are errors."""
@@ -184,6 +186,13 @@ def _explain(cls: type[Settings], error: ValidationError) -> str:
         known = sorted(_keys(cls))
         same_name = [name for name in known if name.rpartition(".")[2] == where[-1]]
         near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        if len(known) > MOST_KEYS:  # by table: a hundred keys are no help
+            known = sorted(
+                {
+                    f"{head}.*" if rest else head
+                    for head, _, rest in (name.partition(".") for name in known)
+                }
+            )
         hint = f"did you mean {near[0]}?" if near else f"known keys: {', '.join(known)}"
         return f"unknown setting {key[:SHOWN_LETTERS]}; {hint}"
     given, why = first.get("input"), first["msg"].removeprefix("Value error, ")

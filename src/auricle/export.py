@@ -139,9 +139,9 @@ def export_bundle(
         graphs = {"fp32": exact.read_bytes()}
         if score and settings.precision != "fp32" and not card.streaming:
             quantise_onnx(exact, small)
-            worth = small.stat().st_size < WORTH * exact.stat().st_size
-            if worth or settings.precision == "int8":
-                graphs["int8"] = small.read_bytes()
+            graphs["int8"] = small.read_bytes()
+            if settings.precision == "auto" and len(graphs["int8"]) > WORTH * len(graphs["fp32"]):
+                del graphs["int8"]
         speeds = race(graphs, front_end, streaming=card.streaming)
         candidates = {}
         for precision, graph in graphs.items():
@@ -156,11 +156,8 @@ def export_bundle(
     measured = {name: candidate.to_dict() for name, candidate in candidates.items()}
     export = {"gate": gate_report.to_dict(), "chosen": chosen, "reason": reason, **measured}
     description = f"{card.description.rstrip()}\n\n{_table(measured, scored)}\n{reason}.\n".lstrip()
-    updates = {
-        "precision": chosen,
-        "metrics": {**card.metrics, "export": export},
-        "description": description,
-    }
+    metrics = {**card.metrics, "export": export}
+    updates = {"precision": chosen, "metrics": metrics, "description": description}
     members = {GRAPH: candidates[chosen].graph, **weights, **more}
     write_bundle(path, card.model_copy(update=updates), members)
     return Bundle.read(path)

@@ -110,7 +110,7 @@ def test_a_beam_says_which_of_the_words_that_sound_alike_and_when() -> None:
     open_ = build_decoder(
         BeamSettings(closed=False, unknown=-1.0), PHONES, FRAME_S, lexicon=LEXICON, lm=lm
     )
-    assert texts(open_, unheard) == ["sea E-E"]
+    assert texts(open_, unheard) == ["sea EE"]
 
 
 CALIBRATION = Calibration(weights=dict.fromkeys(FEATURES, 0.1), bias=0.3)

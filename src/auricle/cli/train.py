@@ -261,7 +261,7 @@ def announce(kind: Any, config: Settings, train: Sequence[Example], *, small: bo
 
     gpu = torch.cuda.is_available()
     values = config.to_dict()
-    encoder = {k: v for k, v in values["encoder"].items() if k != "kind"}
+    encoder = {k: v for k, v in values["encoder"].items() if k != "kind" and v is not None}
     size = ", ".join(f"{key} {value}" for key, value in encoder.items())
     budget = {k: v for k, v in values["budget"].items() if v is not None}
     threads = torch.get_num_threads()

@@ -24,7 +24,7 @@ class ConvLSTMSettings(Settings):
     layers: int = Field(3, ge=1)
     dropout: float = Field(0.15, ge=0, lt=1)
     chunk_ms: float | None = Field(None, gt=0, le=4_000)  # hear so much sound at a time, live
-    look_ahead_ms: float = Field(320.0, ge=0, le=4_000)  # with chunk_ms: so much beyond the chunk
+    look_ahead_ms: float | None = Field(None, ge=0, le=4_000)  # beyond the chunk; None: 320
     # Both are multiples of the encoder's frame: of 40 ms for features every 10 ms.
 
     @property

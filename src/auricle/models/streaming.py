@@ -26,6 +26,7 @@ from auricle.errors import ConfigError
 from auricle.models.conv_lstm import ConvLSTM, ConvLSTMSettings
 from auricle.models.layers import Recurrent, ResidualConv, flat_frequency, valid_mask
 
+LOOK_AHEAD_MS = 320.0  # where nothing else is asked for
 LATE = 1  # frames that a 3x3 convolution looks ahead
 CACHED = 2  # frames that it looks at besides the newest
 
@@ -73,7 +74,8 @@ class ChunkedConvLSTM(nn.Module):
         frame_ms = 1000 * hop_s * self.stride
         self.chunk = _frames("chunk_ms", s.chunk_ms or 0.0, frame_ms, least=1)
         convolved = 2 * LATE * s.blocks
-        self.look_ahead = _frames("look_ahead_ms", s.look_ahead_ms, frame_ms, least=convolved)
+        ahead_ms = LOOK_AHEAD_MS if s.look_ahead_ms is None else s.look_ahead_ms
+        self.look_ahead = _frames("look_ahead_ms", ahead_ms, frame_ms, least=convolved)
         self.causal = self.chunk == 1 and not self.look_ahead
         share, rest = divmod(self.look_ahead - convolved, s.layers)
         self._late = [share + (layer < rest) for layer in range(s.layers)]
