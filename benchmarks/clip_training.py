@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 import common
-from contest import Contestant, play
+from contest import contest
 
 HERE = Path(__file__).resolve().parent
 
@@ -23,18 +23,14 @@ HERE = Path(__file__).resolve().parent
 def specification(chosen: argparse.Namespace, folder: Path) -> tuple[Path, float]:
     """What is to be trained, as JSON; and how many hours of sound that is."""
     from auricle.config import resolve
-    from auricle.data import read_data
+    from auricle.data import read_data, write_manifest
     from auricle.features import FeatureSettings, mel_filters
     from auricle.tasks import task_class
 
     kind = task_class("clip")
     examples = read_data(chosen.data, what=kind.needs).examples[: chosen.clips]
     data = folder / "data.jsonl"
-    rows = [
-        {"audio_filepath": str(each.audio.resolve()), "duration": each.duration_s,
-         "label": each.labels[0]} for each in examples
-    ]  # fmt: skip
-    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_manifest(data, examples)
     words = ["augment.speeds=[1.0]", f"batches.workers={chosen.workers}"]
     config = resolve(kind.settings, chosen.recipe, words)
     about = {
@@ -66,19 +62,14 @@ def main() -> None:
         folder = Path(temporary)
         path, hours = specification(chosen, folder)
         scripts = {"auricle": "train_auricle.py", "plain": "train_plain.py"}
-        contestants = []
-        try:
-            for name, script in scripts.items():
-                common.note(f"starting {name} ...")
-                command = [sys.executable, str(HERE / script), str(path)]
-                contestants.append(Contestant(name, command, chosen.threads, folder))
-            results = play(contestants, chosen.rounds)
-        finally:
-            for each in contestants:
-                each.close()
+        commands = {
+            name: [sys.executable, str(HERE / script), str(path)]
+            for name, script in scripts.items()
+        }
+        about, results = contest(commands, chosen.rounds, chosen.threads, folder)
     speeds = {name: [x["times_real_time"] for x in all_[1:]] for name, all_ in results.items()}
     ratios = [a / b for a, b in zip(speeds["auricle"], speeds["plain"], strict=True)]
-    rows = [("network", f"{contestants[0].about['parameters'] / 1e3:.0f} k parameters")]
+    rows = [("network", f"{about['auricle']['parameters'] / 1e3:.0f} k parameters")]
     for name, values in speeds.items():
         spread = f"({min(values):.0f} .. {max(values):.0f})"
         rows.append((f"{name}, hours per hour", f"{common.median(values):.0f}  {spread}"))

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,22 @@ class Contestant:
         self.process.wait()
 
 
-def play(contestants: list[Contestant], rounds: int) -> dict[str, list[dict[str, float]]]:
+def contest(
+    commands: Mapping[str, list[str]], rounds: int, threads: int, folder: Path
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[dict[str, float]]]]:
+    """What each contestant says of itself, and its epochs, the first to warm up."""
+    contestants: list[Contestant] = []
+    try:
+        for name, command in commands.items():
+            common.note(f"starting {name} ...")
+            contestants.append(Contestant(name, command, threads, folder))
+        return {each.name: each.about for each in contestants}, _play(contestants, rounds)
+    finally:
+        for each in contestants:
+            each.close()
+
+
+def _play(contestants: list[Contestant], rounds: int) -> dict[str, list[dict[str, float]]]:
     results: dict[str, list[dict[str, float]]] = {each.name: [] for each in contestants}
     for number in range(rounds + 1):
         for each in contestants if number % 2 else contestants[::-1]:

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 import common
-from contest import Contestant, play
+from contest import contest
 
 GOAL = 1.5
 HERE = Path(__file__).resolve().parent
@@ -82,26 +82,18 @@ def main() -> None:
             commands["speechbrain"] = peer
             if chosen.packed:
                 commands["speechbrain, packed"] = [*peer, "--packed"]
-        contestants = []
-        try:
-            for name, command in commands.items():
-                common.note(f"starting {name} ...")
-                contestants.append(Contestant(name, command, chosen.threads, folder))
-            results = play(contestants, chosen.rounds)
-        finally:
-            for each in contestants:
-                each.close()
-    report(chosen, examples, contestants, results)
+        about, results = contest(commands, chosen.rounds, chosen.threads, folder)
+    report(chosen, examples, about, results)
 
 
-def report(chosen: argparse.Namespace, examples: list, contestants: list, results: dict) -> None:
+def report(chosen: argparse.Namespace, examples: list, about: dict, results: dict) -> None:
     speeds = {name: [x["times_real_time"] for x in all_[1:]] for name, all_ in results.items()}
     ratios = {
         name: [ours / theirs for ours, theirs in zip(speeds["auricle"], values, strict=True)]
         for name, values in speeds.items()
         if name != "auricle"
     }
-    rows = [(f"{x.name}", f"{x.about['parameters'] / 1e6:.2f} M parameters") for x in contestants]
+    rows = [(name, f"{each['parameters'] / 1e6:.2f} M parameters") for name, each in about.items()]
     for name, values in speeds.items():
         spread = f"({min(values):.1f} .. {max(values):.1f})"
         rows.append((f"{name}, hours per hour", f"{common.median(values):.1f}  {spread}"))
@@ -114,7 +106,7 @@ def report(chosen: argparse.Namespace, examples: list, contestants: list, result
         "batch_seconds": chosen.seconds,
         "threads": chosen.threads,
         "workers": chosen.workers,
-        "contestants": {each.name: each.about for each in contestants},
+        "contestants": about,
         "epochs": results,
         "ratios": {k: {"median": common.median(v), "all": v} for k, v in ratios.items()},
     }

@@ -2,9 +2,9 @@
 
 On the wave, in the order in which sound happens: speed, pitch and time shift (the speaker), room
 and noise (the place), overdrive (the microphone), band (the line), gain. On the spectrogram:
-SpecAugment. Nothing is drawn from
-a global generator: `generator(seed, epoch, example_id)` gives every example its own, so what is
-drawn for it depends on neither the number of workers nor the order in which they work.
+SpecAugment. Nothing is drawn from a global generator: `generator(seed, epoch, example_id)` gives
+every example its own, so what is drawn for it depends on neither the number of workers nor the
+order in which they work.
 
 Waves are float32 (N,) and stay so; they may leave [-1, 1], which hurts nothing before a front end.
 """

@@ -4,7 +4,10 @@ A message says what came, what is needed and what to do, and names the file. The
 each of them into one line on stderr and exit status 2; any other exception is a defect of ours.
 """
 
+from collections.abc import Sequence
+
 SHOWN_LETTERS = 60
+SHOWN_NAMES = 8
 
 
 def brief(value: object) -> str:
@@ -15,6 +18,11 @@ def brief(value: object) -> str:
         return "a number of thousands of digits"
     text = text if len(text) <= SHOWN_LETTERS else f"{text[: SHOWN_LETTERS - 4]} ..."
     return repr(text) if isinstance(value, str) else text
+
+
+def listed(names: Sequence[str], most: int = SHOWN_NAMES) -> str:
+    """The first names, and dots if there are more: what came may be thousands."""
+    return ", ".join(names[:most]) + ", ..." * (len(names) > most)
 
 
 class AuricleError(Exception):

@@ -39,7 +39,6 @@ TIMED_S = (8.0,) * BATCH  # clips for the race of fp32 and int8
 QUANTISED = ("MatMul", "Gemm", "LSTM")
 WORTH = 0.9  # of the bytes of fp32: a graph of int8 above that has next to nothing in 8 bits
 NO_CLIPS = "no clips to judge int8 on"
-
 WHOLE_SCALES = "8-bit scales span a chunk, live sound would be heard by how it is cut"
 
 Score = Callable[[Bundle], Mapping[str, float]]

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,7 @@ from typer.testing import CliRunner, Result
 
 from auricle import audio
 from auricle.cli import app
-from auricle.cli.crossval import parted
-from auricle.data import Example, read_data, write_manifest
+from auricle.data import read_data, write_manifest
 from auricle.errors import DataError
 from toys import PITCH_HZ, RATE_HZ, corpus, say
 
@@ -127,22 +125,6 @@ def test_every_fold_is_answered_by_a_run_that_never_saw_it(made: Path, tmp_path:
         seen = read_data(tmp_path / "runs" / f"fold_{fold}", what="label").examples
         kept = {example.audio for example in examples[int(fold) :: 2]}
         assert kept.isdisjoint(example.audio.resolve() for example in seen)
-
-
-def test_joined_folds_have_as_much_of_each_label() -> None:
-    """Every other actor is a woman, as in RAVDESS: dealt out in order, they would stay apart."""
-    examples = [
-        Example(f"{n}-{clip}", Path("x.wav"), speaker=f"actor{n:02}", labels=("fm"[n % 2],))
-        for n in range(24)
-        for clip in range(3)
-    ]
-    parts = parted(examples, "speaker", 4)
-    assert list(parts) == ["0", "1", "2", "3"]
-    for part in parts.values():
-        assert Counter(e.labels[0] for e in part) == {"f": 9, "m": 9}
-    homes = {e.speaker: name for name, part in parts.items() for e in part}
-    assert all(homes[e.speaker] == name for name, part in parts.items() for e in part)
-    assert parted(examples[::-1], "speaker", 4).keys() == parts.keys()
 
 
 @pytest.mark.slow

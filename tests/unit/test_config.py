@@ -91,6 +91,15 @@ def test_a_bad_word_is_explained(word: str, message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_of_many_keys_the_tables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("auricle.config.MOST_KEYS", 3)
+    with pytest.raises(ConfigError) as caught:
+        resolve(Garden, None, ["zzzzzz=1"])
+    told = str(caught.value)
+    assert told.endswith("known keys: open, owner, rating, thing.*, walk.*")
+    assert "walk.length_m" not in told
+
+
 def test_another_kind_replaces_the_table_and_the_same_kind_does_not() -> None:
     base = {"thing": {"kind": "tree", "leaves": 7}}
     same = resolve(Garden, None, ["thing.kind=tree", "thing.height_m=3"], **base)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from auricle.data import (
     Dataset,
     Example,
+    folds_by,
     read_data,
     split_by_speaker,
     split_name,
@@ -585,3 +587,20 @@ def test_real_manifests(shared_data: Path) -> None:
     assert train == read_data(shared_data / "english" / "train.jsonl").examples
     with pytest.raises(DataError, match="244 problems"):
         read_data(shared_data / "english" / "untranscribed.jsonl")
+
+
+def test_joined_folds_have_as_much_of_each_label() -> None:
+    """Every other actor is a woman, as in RAVDESS: dealt out in order, they would stay apart."""
+    examples = [
+        Example(f"{n}-{clip}", Path("x.wav"), speaker=f"actor{n:02}", labels=("fm"[n % 2],))
+        for n in range(24)
+        for clip in range(3)
+    ]
+    actors = [example.speaker or "" for example in examples]
+    parts = folds_by("speaker", actors, examples, 4)
+    assert list(parts) == ["0", "1", "2", "3"]
+    for part in parts.values():
+        assert Counter(e.labels[0] for e in part) == {"f": 9, "m": 9}
+    homes = {e.speaker: name for name, part in parts.items() for e in part}
+    assert all(homes[e.speaker] == name for name, part in parts.items() for e in part)
+    assert folds_by("speaker", actors[::-1], examples[::-1], 4).keys() == parts.keys()

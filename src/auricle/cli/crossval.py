@@ -1,9 +1,7 @@
 """auricle crossval."""
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,12 +20,11 @@ from auricle.cli.train import (
     settings_for,
     stopping,
 )
-from auricle.data import Example, read_for, split_by_speaker
-from auricle.errors import ConfigError
+from auricle.data import Example, folds_by, read_for, split_by_speaker
+from auricle.errors import ConfigError, listed
 from auricle.files import make_folder, write_text
 from auricle.labels import LabelSet
 
-MOST_FOLDS = 50
 SHOWN = 4  # values of a fold
 
 
@@ -62,7 +59,7 @@ def crossval(
     kind = task_class(task)
     with counting("reading") as progress:
         examples = read_for(data, kind.needs, label, progress).examples
-    parts = parted(examples, by, folds)
+    parts = folds_by(by, [value_of(each, by) for each in examples], examples, folds)
     words, file = settings or (), recipe_file(recipe, task) if recipe else None
     if begun := beginning(init, out, task):
         config = begun.settings(examples, file, words, anew=True)
@@ -105,61 +102,6 @@ def _report(labels: LabelSet, answered: Mapping[str, Pairs], data: Path, by: str
     }
 
 
-def parted(
-    examples: Sequence[Example], by: str, folds: int | None
-) -> Mapping[str, tuple[Example, ...]]:
-    """The examples of each fold; with `folds`, values of the key are joined to even ones.
-
-    Raises:
-        ConfigError: fewer values than folds, or more folds than anyone would train.
-    """
-    values = [value_of(example, by) for example in examples]
-    known = sorted(set(values))
-    if len(known) < (folds or 2):
-        raise ConfigError(f"{by} has {len(known)} values, too few for {folds or 2} folds")
-    if not folds and len(known) > MOST_FOLDS:
-        raise ConfigError(f"{by} has {len(known)} values: join them with --folds 10, say")
-    groups: dict[str, list[Example]] = {value: [] for value in known}
-    for example, value in zip(examples, values, strict=True):
-        groups[value].append(example)
-    fold_of = _evened(groups, folds) if folds else {value: value for value in known}
-    parts: dict[str, list[Example]] = {name: [] for name in sorted(set(fold_of.values()))}
-    for example, value in zip(examples, values, strict=True):
-        parts[fold_of[value]].append(example)
-    return {name: tuple(part) for name, part in parts.items()}
-
-
-def _evened(groups: Mapping[str, Sequence[Example]], folds: int) -> dict[str, str]:
-    """Which fold each group goes to, so that each fold has about as much of every label.
-
-    Dealt out in their order, actors of whom every other one is a woman would make folds of women
-    only. The group whose labels weigh most goes first, to where they are rarest. Which of equals
-    that is depends on names only, not on their order.
-    """
-    counts = {
-        value: Counter(name for example in part for name in example.labels)
-        for value, part in groups.items()
-    }
-    held: list[Counter[str]] = [Counter() for _ in range(folds)]
-    sizes, chosen = [0] * folds, {}
-
-    def first(value: str) -> tuple[int, str]:
-        return -max(counts[value].values(), default=0), sha256(value.encode()).hexdigest()
-
-    for value in sorted(groups, key=first):
-
-        def crowding(fold: int, value: str = value) -> tuple[int, int, int]:
-            """How many of the same labels are there already."""
-            same = sum(held[fold][name] * count for name, count in counts[value].items())
-            return same, sizes[fold], fold
-
-        fold = min(range(folds), key=crowding)
-        chosen[value] = str(fold)
-        held[fold] += counts[value]
-        sizes[fold] += len(groups[value])
-    return chosen
-
-
 def _fold(
     kind: Any,
     config: Any,
@@ -193,7 +135,7 @@ def _fold(
 def _named(part: Pairs, by: str) -> str:
     """Which values of a key a fold has."""
     values = sorted({value_of(example, by) for example, _ in part})
-    return ", ".join(values[:SHOWN]) + ", ..." * (len(values) > SHOWN)
+    return listed(values, SHOWN)
 
 
 def _cell(value: Any) -> str:

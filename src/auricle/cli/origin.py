@@ -12,10 +12,9 @@ from typing import Any
 from auricle.bundle import LEXICON, LM, SUFFIX, Bundle, find_model, write_bundle
 from auricle.config import Settings, resolve
 from auricle.data import Example
-from auricle.errors import ConfigError, ModelError
+from auricle.errors import ConfigError, ModelError, listed
 
 KEPT = f"origin{SUFFIX}"
-SHOWN_ANSWERS = 8
 
 
 @dataclass(frozen=True)
@@ -91,8 +90,7 @@ class Beginning:
         kept = len(new.answers) - len(added)
         told = f"begins with {self.name}: its encoder, and {kept} of {len(new.answers)} answers"
         if added:
-            shown = ", ".join(added[:SHOWN_ANSWERS]) + ", ..." * (len(added) > SHOWN_ANSWERS)
-            told += f"; new, and so begun at random: {shown}"
+            told += f"; new, and so begun at random: {listed(added)}"
         if gone := len(old - set(new.answers)):
             told += f"; {gone} of the model's are dropped"
         return told

@@ -25,7 +25,7 @@ from auricle.data import (
     split_by_speaker,
     split_unit,
 )
-from auricle.errors import ConfigError, DataError
+from auricle.errors import ConfigError, DataError, listed
 from auricle.files import make_folder, write_text
 
 VALID_SHARE = 0.1  # of data that comes without splits
@@ -223,8 +223,8 @@ def _read(data: Path, needs: What, label: str | None) -> Dataset:
             raise
     names = sorted({name for example in found.examples for name in example.labels})
     raise ConfigError(
-        f"{data}: {len(found.examples)} recordings with labels ({', '.join(names[:5])}"
-        f"{', ...' * (len(names) > 5)}) and without texts: add --task clip to learn the labels"
+        f"{data}: {len(found.examples)} recordings with labels ({listed(names, 5)}) "
+        "and without texts: add --task clip to learn the labels"
     )
 
 

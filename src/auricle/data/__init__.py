@@ -5,13 +5,20 @@ from auricle.data.labelling import labelled, read_for
 from auricle.data.manifests import write_manifest
 from auricle.data.read import Progress, read_data
 from auricle.data.rows import What
-from auricle.data.splitting import in_usual_order, split_by_speaker, split_name, split_unit
+from auricle.data.splitting import (
+    folds_by,
+    in_usual_order,
+    split_by_speaker,
+    split_name,
+    split_unit,
+)
 
 __all__ = [
     "Dataset",
     "Example",
     "Progress",
     "What",
+    "folds_by",
     "in_usual_order",
     "labelled",
     "read_data",

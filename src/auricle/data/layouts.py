@@ -16,10 +16,9 @@ from auricle.audio import SUFFIXES as AUDIO_SUFFIXES
 from auricle.data.manifests import MANIFEST_SUFFIXES, read_manifest
 from auricle.data.rows import Problems, Row, What, columns_of
 from auricle.data.splitting import split_name
-from auricle.errors import DataError
+from auricle.errors import DataError, listed
 from auricle.files import regular
 
-SHOWN_NAMES = 5  # of folders or files, in a note
 RUN_MARKS = frozenset(
     {"doctor.json", "environment.json"}
 )  # what a training writes, and nobody else
@@ -210,10 +209,9 @@ def _recordings(
     speakers = _speaker_folders(folder, audio) if what == "text" else set()
     if speakers:
         names = sorted(path.name for path in speakers)
-        more = ", ..." if len(names) > SHOWN_NAMES else ""
         problems.notes.append(
             f"{folder}: each of its {len(names)} sub-folders is taken for a speaker "
-            f"({', '.join(names[:SHOWN_NAMES])}{more}); a manifest would say who it was"
+            f"({listed(names)}); a manifest would say who it was"
         )
     for path in audio:
         values = {"audio": str(path)}
@@ -259,7 +257,4 @@ def _note_unread(folder: Path, parts: Mapping[Path, str], problems: Problems) ->
     )
     if unread := [p.name for p in beside if p not in parts and p.name[0] != "."]:
         read = ", ".join(path.name for path in parts)
-        more = ", ..." if len(unread) > SHOWN_NAMES else ""
-        problems.notes.append(
-            f"{folder}: holds the splits {read}; not read: {', '.join(unread[:SHOWN_NAMES])}{more}"
-        )
+        problems.notes.append(f"{folder}: holds the splits {read}; not read: {listed(unread)}")

@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from auricle.data.example import Example
 from auricle.errors import ConfigError
 
+MOST_FOLDS = 50  # that anyone would train
 DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.9, "valid": 0.05, "test": 0.05}
 
 _NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
@@ -108,3 +110,64 @@ def _assign(
         chosen |= dict.fromkeys(taken, name)
         left = [group for group in left if group not in chosen]
     return chosen | dict.fromkeys(left, names[-1])
+
+
+def folds_by(
+    key: str, values: Sequence[str], examples: Sequence[Example], folds: int | None = None
+) -> dict[str, tuple[Example, ...]]:
+    """Part the examples by their values of a key; with `folds`, values are joined to even ones.
+
+    Args:
+        key: for messages.
+        values: of the key, one for each example.
+
+    Returns:
+        each fold, in the order of `examples`, under its value, or its number.
+
+    Raises:
+        ConfigError: fewer values than folds, or more folds than anyone would train.
+    """
+    groups: dict[str, list[Example]] = {value: [] for value in sorted(set(values))}
+    if len(groups) < (folds or 2):
+        raise ConfigError(f"{key} has {len(groups)} values, too few for {folds or 2} folds")
+    if not folds and len(groups) > MOST_FOLDS:
+        raise ConfigError(f"{key} has {len(groups)} values: join them with --folds 10, say")
+    for example, value in zip(examples, values, strict=True):
+        groups[value].append(example)
+    fold_of = _evened(groups, folds) if folds else {value: value for value in groups}
+    pairs = list(zip(examples, values, strict=True))
+    return {
+        fold: tuple(example for example, value in pairs if fold_of[value] == fold)
+        for fold in sorted(set(fold_of.values()))
+    }
+
+
+def _evened(groups: Mapping[str, Sequence[Example]], folds: int) -> dict[str, str]:
+    """Which fold each group goes to, so that each fold has about as much of every label.
+
+    Dealt out in their order, actors of whom every other one is a woman would make folds of women
+    only. The group whose labels weigh most goes first, to where they are rarest. Which of equals
+    that is depends on names only, not on their order.
+    """
+    counts = {
+        value: Counter(name for example in part for name in example.labels)
+        for value, part in groups.items()
+    }
+    held: list[Counter[str]] = [Counter() for _ in range(folds)]
+    sizes = [0] * folds
+
+    def heaviest(value: str) -> tuple[int, bytes]:
+        hashed = hashlib.sha256(value.encode()).digest()
+        return -max(counts[value].values(), default=0), hashed
+
+    def alike(fold: int, labels: Counter[str]) -> int:
+        return sum(held[fold][name] * count for name, count in labels.items())
+
+    chosen = {}
+    for value in sorted(groups, key=heaviest):
+        crowded = [(alike(fold, counts[value]), sizes[fold], fold) for fold in range(folds)]
+        fold = min(crowded)[2]
+        chosen[value] = str(fold)
+        held[fold] += counts[value]
+        sizes[fold] += len(groups[value])
+    return chosen

@@ -7,10 +7,9 @@ from dataclasses import replace
 
 from auricle.data import Example
 from auricle.doctor.report import Problem, Report
-from auricle.errors import DataError
+from auricle.errors import DataError, listed
 from auricle.labels import LabelSet
 
-SHOWN = 8  # labels in a line
 FEW = 2  # training clips of a label, below which nothing can be learned of it
 
 
@@ -52,7 +51,7 @@ def _rare(train: Sequence[Example], labels: LabelSet) -> Problem | None:
     rare = [name for name in labels.names if 0 < counts[name] < FEW]
     found = {name: next(e for e in train if name in labels.counted_as(e.labels)) for name in rare}
     details = tuple(f"{example.audio}: the only one of {name}" for name, example in found.items())
-    message = f"a single recording in train of {_listed(rare)}: nothing can be learned of it"
+    message = f"a single recording in train of {listed(rare)}: nothing can be learned of it"
     ids = tuple(example.id for example in found.values())
     return Problem("rare_label", "warning", message, ids, details) if rare else None
 
@@ -72,10 +71,6 @@ def _misspelt(train: Sequence[Example]) -> Problem | None:
     return Problem("misspelt_label", "warning", message, (), tuple(details)) if details else None
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + ", ..." * (len(names) > SHOWN)
-
-
 def _folded(name: str) -> str:
     return "".join(name.casefold().replace("_", " ").replace("-", " ").split())
 
@@ -87,7 +82,7 @@ def _untested(parts: Mapping[str, Sequence[Example]], labels: LabelSet) -> Probl
     except DataError:
         return None
     details = tuple(
-        f"{split} has no {_listed(missing)}"
+        f"{split} has no {listed(missing)}"
         for split, found in counts.items()
         if (missing := [name for name in labels.names if not found[name]])
     )

@@ -21,7 +21,7 @@ from auricle.config import Settings
 from auricle.data import Example, Progress, What
 from auricle.decode import assemble, ctc_collapse, spell
 from auricle.doctor import Report, examine
-from auricle.errors import ConfigError, DataError
+from auricle.errors import ConfigError, DataError, listed
 from auricle.features import FeatureSettings, FrontEnd
 from auricle.losses import Trigrams, best_paths, ctc_crf_nll, ctc_nll
 from auricle.metrics import score_characters, score_words
@@ -233,9 +233,8 @@ class CTCTask:
         words = [f"{word} ({' '.join(said)})" for word, said in self.pronounced.items()]
         return (
             f"{told}\n{len(words)} words of these texts are not in the model's lexicon;"
-            f" taken to sound like words that have one: {', '.join(words[:SHOWN_WORDS])}"
-            + ", ..." * (len(words) > SHOWN_WORDS)
-            + "; text.lexicon=FILE with lines WORD P1 P2 ... says otherwise"
+            f" taken to sound like words that have one: {listed(words, SHOWN_WORDS)}"
+            "; text.lexicon=FILE with lines WORD P1 P2 ... says otherwise"
         )
 
     def examine(
