@@ -43,8 +43,11 @@ class Clips:
 
     def seconds(self, example: Example, draw: Draw) -> float:
         """How long `drawn` makes an example: batches are planned by it."""
-        rng = generator(draw.seed, draw.epoch, example.id)
-        return min(example.duration_s / self._augmenter.speed(rng), self.longest_s)
+        return min(example.duration_s / self.speed(example, draw), self.longest_s)
+
+    def speed(self, example: Example, draw: Draw) -> float:
+        """How fast `drawn` plays an example."""
+        return self._augmenter.speed(generator(draw.seed, draw.epoch, example.id))
 
     def plain(self, example: Example) -> list[tuple[float, float, Float32]]:
         """Every window of an example, as the runtime cuts it: start, end, samples."""

@@ -73,6 +73,23 @@ def test_a_margin_makes_the_true_speaker_harder(
     assert plain.abs().max() <= 1.0 + 1e-6
 
 
+def test_a_recording_played_faster_is_another_voice(data: tuple[Example, ...]) -> None:
+    words = (*TINY, "window.window_s=1.0", "window.hop_s=0.5", "size=6")
+    config = resolve(SpeakerSettings, None, [*words, "augment.speeds=[0.9, 1.0, 1.1]"])
+    task = SpeakerTask.learn(config, data)
+    speakers = len(task.speakers)
+    assert len(task.answers) == 3 * speakers
+    assert task.answers[speakers : 2 * speakers] == task.speakers
+    batches = [task.batch(data, Draw(0, epoch)) for epoch in range(8)]
+    voices = {number for batch in batches for number in batch.who.tolist()}
+    assert min(voices) < speakers <= max(voices) - speakers  # slower ones, and faster ones
+    for batch in batches:
+        for example, number in zip(data, batch.who.tolist(), strict=True):
+            assert task.answers[number].partition(",")[0] == example.speaker
+    plain = task.batch(data).who
+    assert {task.answers[number] for number in plain.tolist()} == set(task.speakers)
+
+
 def test_enrolled_and_verified(
     verifier: Verifier, data: tuple[Example, ...], tmp_path: Path
 ) -> None:

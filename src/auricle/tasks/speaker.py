@@ -3,6 +3,10 @@
 Attentive statistics pooling (Okabe et al. 2018, arXiv:1803.10963) and the additive-margin softmax
 (Wang et al. 2018, arXiv:1801.05599) over the speakers of the training set; what is kept is the
 embedding before it, which also parts speakers never heard.
+
+A recording played faster or slower is a voice of its own (Yamamoto et al. 2019, Speaker
+Augmentation and Bandwidth Extension for Deep Speaker Embedding, Interspeech): `augment.speeds` has
+as many times the voices.
 """
 
 from collections import Counter
@@ -46,7 +50,7 @@ class SpeakerSettings(Settings):
     """Everything that an embedding of voices is trained with, in signal order."""
 
     features: FeatureSettings = FeatureSettings(mels=40)
-    augment: AugmentSettings = AugmentSettings(speeds=(1.0,))  # another speed is another voice
+    augment: AugmentSettings = AugmentSettings(speeds=(1.0,))  # each speed makes voices anew
     window: WindowSettings = WindowSettings(window_s=3.0, hop_s=1.5)
     encoder: EncoderSettings = ResidualWaveSettings(stem=64, channels=(96, 128, 160))
     pool: PoolSettings = PoolSettings(kind="attention")
@@ -69,7 +73,7 @@ class Batch:
     ids: tuple[str, ...]
     features: Tensor  # (R, T, F) float32
     lengths: Tensor  # (R,) int64
-    who: Tensor  # (R,) int64, UNKNOWN for speakers that are not in the training set
+    who: Tensor  # (R,) int64: the voice, UNKNOWN for speakers that are not in the training set
     spans: tuple[int, ...]  # of each recording: its windows
     ends_s: tuple[float, ...]
     seconds: float
@@ -85,14 +89,16 @@ class SpeakerTask:
     settings = SpeakerSettings
     shape = ("features", "window", "encoder", "pool", "size")  # what weights depend on
     naming = ()  # no setting decides who speaks
-    last_layer = ("speakers",)  # one row per speaker
+    last_layer = ("speakers",)  # one row per voice
     goal: tuple[str, Literal["min", "max"]] = ("eer", "min")
 
     def __init__(
         self, config: SpeakerSettings, speakers: Sequence[str], threshold: float | None = None
     ) -> None:
         self.config, self.speakers, self.threshold = config, tuple(speakers), threshold
-        self._numbers = {name: number for number, name in enumerate(self.speakers)}
+        speeds = dict.fromkeys(config.augment.speeds)
+        voices = [(name, speed) for speed in speeds for name in self.speakers]
+        self._voices = {voice: number for number, voice in enumerate(voices)}
         self.clips = Clips(config.features, config.augment, config.window, config.batches.cache_mb)
         self.front_end = self.clips.front_end
         self.stride = build_encoder(self.front_end.dim, config.encoder, self.front_end.hop_s).stride
@@ -131,7 +137,7 @@ class SpeakerTask:
     @property
     def answers(self) -> tuple[str, ...]:
         """What each row of the last layer stands for; none are known of a bundle."""
-        return self.speakers
+        return tuple(name if speed == 1 else f"{name}, {speed:g} x" for name, speed in self._voices)
 
     @classmethod
     def from_card(cls, card: Mapping[str, Any]) -> Self:
@@ -168,7 +174,9 @@ class SpeakerTask:
     def about(self) -> str:
         """What the command line says of the task, after its encoder."""
         parameters = sum(p.numel() for p in self.model().parameters())
-        return f"{len(self.speakers)} speakers to tell apart; {parameters:,} parameters"
+        speeds = len(self._voices) // len(self.speakers)
+        played = f", each at {speeds} speeds," * (speeds > 1)
+        return f"{len(self.speakers)} speakers{played} to tell apart; {parameters:,} parameters"
 
     def examine(
         self, parts: Mapping[str, Sequence[Example]], progress: Progress | None = None
@@ -195,7 +203,7 @@ class SpeakerTask:
             self.config.pool,
             frames=-(-self.clips.frames // self.stride),
             size=self.config.size,
-            speakers=len(self.speakers),
+            speakers=len(self._voices),
             dropout=self.config.dropout,
         )
 
@@ -220,7 +228,9 @@ class SpeakerTask:
             ]
             spans = (1,) * len(waves)
             ends_s = tuple(len(wave) / self.clips.rate_hz for wave in waves)
-        numbers = [self._numbers.get(example.speaker or "", UNKNOWN) for example in examples]
+        speeds = [self.clips.speed(each, draw) if draw else 1.0 for each in examples]
+        voices = zip((each.speaker or "" for each in examples), speeds, strict=True)
+        numbers = [self._voices.get(voice, UNKNOWN) for voice in voices]
         return Batch(
             ids=tuple(example.id for example in examples),
             features=torch.from_numpy(padded(rows, np.float32)),
