@@ -20,7 +20,7 @@ check: .venv/stamp
 	.venv/bin/ruff format --check
 	.venv/bin/ruff check
 	.venv/bin/mypy
-	.venv/bin/python -m pytest --quiet -m "not slow"
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest --quiet -m "not slow" --numprocesses 2
 
 docs: .venv/stamp
 	.venv/bin/python docs/making/ctc_page.py
