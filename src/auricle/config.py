@@ -88,7 +88,9 @@ def find_recipe(name: str) -> Path:
     if name in known and not path.is_file():
         return known[name]
     if not path.exists():
-        raise ConfigError(f"{name}: no such file, and no recipe of that name: {', '.join(known)}")
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there is {', '.join(known)}"
+        raise ConfigError(f"{name}: no such file, and no recipe of that name; {hint}")
     return path
 
 
@@ -183,6 +185,9 @@ def _explain(cls: type[Settings], error: ValidationError) -> str:
     tags = _union_tags(cls)  # the last part is the key itself, even if a kind is called so too
     key = ".".join(part for part in (*(p for p in where[:-1] if p not in tags), *where[-1:]))
     if first["type"] == "extra_forbidden":
+        inside = first.get("input")
+        if isinstance(inside, Mapping) and inside:  # a table that is none: what was meant is inside
+            key = f"{key}.{next(iter(inside))}"
         known = sorted(_keys(cls))
         same_name = [name for name in known if name.rpartition(".")[2] == where[-1]]
         near = same_name or difflib.get_close_matches(key, known, n=1, cutoff=0.5)

@@ -135,7 +135,7 @@ def test_data_without_speakers_is_refused(
     with pytest.raises(DataError, match="0 speakers in the training data"):
         SpeakerTask.learn(SpeakerSettings(), nameless)
     found = task.examine({"train": data, "valid": nameless[:1]})
-    assert [problem.kind for problem in found.errors] == ["no_trials", "no_speaker"]
+    assert [problem.kind for problem in found.errors] == ["no_speaker", "no_trials"]
     assert json.dumps(found.to_dict())
     with pytest.raises(ModelError, match="answers with tokens, not with an embedding"):
         Verifier(_engine_of_tokens(tmp_path))

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from auricle import audio
 from auricle.cli import app
 from auricle.data import read_data, write_manifest
-from auricle.errors import DataError
+from auricle.errors import ConfigError, DataError
 from toys import PITCH_HZ, RATE_HZ, corpus, say
 
 SETTINGS = (
@@ -128,6 +128,13 @@ def test_every_fold_is_answered_by_a_run_that_never_saw_it(made: Path, tmp_path:
 
 
 @pytest.mark.slow
+def test_what_labels_cannot_do_is_refused(made: Path) -> None:
+    words = ("evaluate", made / "m.auricle", made / "data", "--split", "test", "--report", "x.html")
+    with pytest.raises(ConfigError, match="answers with labels, for which --report is not made"):
+        auricle(*words)
+
+
+@pytest.mark.slow
 def test_folds_begin_with_a_trained_model(made: Path, tmp_path: Path) -> None:
     rows = [
         {"audio_filepath": str(path), "label": path.parent.name, "fold": n % 2}
@@ -157,7 +164,7 @@ def test_labels_from_another_key_and_mistakes_are_named(made: Path, tmp_path: Pa
     with pytest.raises(Exception, match="no temper to take for a label; its keys are speaker"):
         auricle(*words, "--label", "temper")
     shutil.copytree(made / "data" / "train" / "a", tmp_path / "one" / "a")
-    with pytest.raises(DataError, match=r"no label \(key label, or one folder per label"):
+    with pytest.raises(DataError, match=r"no label \(key label, .*or one folder per label"):
         auricle("train", tmp_path / "one", "--task", "clip", "--out", tmp_path / "run")
 
 

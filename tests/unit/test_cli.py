@@ -78,7 +78,7 @@ def test_a_finished_run_is_left_as_it_is(run: Run, folder: Path) -> None:
 def test_settings_are_judged_before_data_is_read(run: Run, tmp_path: Path) -> None:
     with pytest.raises(AuricleError, match=r"unknown setting optimizer\.speed"):
         run("train", tmp_path / "nowhere", "--out", tmp_path / "run", "optimizer.speed=3")
-    with pytest.raises(AuricleError, match=r"no recipe of that name: .*conformer"):
+    with pytest.raises(AuricleError, match=r"no recipe of that name; .*conformer"):
         run("train", tmp_path / "nowhere", "--out", tmp_path / "run", "--recipe", "english")
     with pytest.raises(AuricleError, match="keywords is a recipe for --task clip, not ctc"):
         run("train", tmp_path / "nowhere", "--out", tmp_path / "run", "--recipe", "keywords")
@@ -97,6 +97,32 @@ def test_folders_of_labels_are_told_from_texts(run: Run, tmp_path: Path) -> None
     (tmp_path / "data" / "no" / "no 0.txt").write_text("no")
     with pytest.raises(AuricleError, match="no text"):
         run("train", tmp_path / "data", "--out", tmp_path / "run")
+
+
+def test_doctor_examines_labels_and_voices_as_a_training_does(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    for split, label in (("train", "no"), ("train", "yes"), ("valid", "no"), ("valid", "yess")):
+        (folder / split / label).mkdir(parents=True)
+        for n in range(2):
+            sound = np.random.default_rng(n).normal(0, 0.1, 16_000)
+            soundfile.write(folder / split / label / f"{label} {split} {n}.wav", sound, 16_000)
+    told = run("doctor", folder, status=1).stdout
+    assert "2 recordings with a label that is not trained on" in told
+    assert "did you mean yes?" in told
+    (folder / "train" / "yes" / "note.wav").write_text("no sound")
+    (folder / "train" / "maybe").mkdir()
+    told = run("doctor", folder, status=1).stdout
+    assert "note.wav" in told  # one bad file does not make texts of labels
+    assert "no recordings in maybe" in told
+    clips = sorted((folder / "train").rglob("* train *.wav"))
+    rows = [{"audio_filepath": str(clip), "mood": clip.parent.name} for clip in clips]
+    manifest = tmp_path / "moods.jsonl"
+    manifest.write_text("\n".join(map(json.dumps, rows)))
+    told = run("doctor", manifest, "--label", "mood").stdout
+    assert "2 labels: no, yes" in told
+    assert "no speakers are named (key speaker); further keys: mood" in told
+    told = run("doctor", manifest, "--task", "speaker", status=1).stdout
+    assert "4 recordings without a speaker" in told
 
 
 def test_voices_are_set_aside_by_twos(run: Run, tmp_path: Path) -> None:

@@ -76,6 +76,7 @@ def test_settings_do_not_change() -> None:
         ("walk.lenght_m=3", "unknown setting walk.lenght_m; did you mean walk.length_m?"),
         ("length_m=3", "did you mean walk.length_m?"),
         ("ownr=x", "unknown setting ownr; did you mean owner?"),
+        ("wlak.length_m=3", "did you mean walk.length_m?"),
         ("hue=red", "did you mean walk.border.hue?"),
         ("thing.leafs=3", "did you mean thing.leaves?"),
         ("zzzzzz=1", "known keys: open, owner, rating"),

@@ -21,6 +21,7 @@ from auricle.data import (
     split_by_speaker,
     split_name,
     split_unit,
+    split_with_labels,
     write_manifest,
 )
 from auricle.errors import ConfigError, DataError
@@ -525,6 +526,31 @@ def test_a_long_speaker_is_not_spent_on_a_small_split() -> None:
     long = [Example(f"l{at}", Path(f"/l{at}.wav"), 100.0, speaker="long") for at in range(10)]
     for seed in range(20):
         assert long[0] in split_by_speaker([*long, *crowd(40)], {"valid": 0.05}, seed)["train"]
+
+
+def test_labels_are_missing_in_no_split_if_it_can_be() -> None:
+    examples = [
+        Example(f"{label}-{n}", Path(f"/{label}-{n}.wav"), 1.0, labels=(label,))
+        for label in "abcd"
+        for n in range(10)
+    ]
+    alone = Example("rare", Path("/rare.wav"), 1.0, labels=("rare",))
+    parts = split_with_labels([*examples, alone], {"valid": 0.1})
+    assert alone in parts["train"]
+    assert {name for e in parts["valid"] for name in e.labels} == set("abcd")
+    assert len(parts["valid"]) == len(split_by_speaker(examples, {"valid": 0.1})["valid"])
+    assert split_with_labels(crowd(20), {"valid": 0.1}) == split_by_speaker(
+        crowd(20), {"valid": 0.1}
+    )
+
+
+def test_an_empty_list_says_that_there_is_no_tag(tmp_path: Path) -> None:
+    record(tmp_path / "a.wav")
+    lines = [{"audio": "a.wav", "labels": ["rain"]}, {"audio": "a.wav", "labels": []}]
+    found = read_data(write(tmp_path / "tags.jsonl", *lines), what="label").examples
+    assert [example.labels for example in found] == [("rain",), ()]
+    with pytest.raises(DataError, match=r"tags.jsonl:1: no label \(key label, labels for tags"):
+        read_data(write(tmp_path / "tags.jsonl", {"audio": "a.wav"}), what="label")
 
 
 def test_files_are_parted_where_speakers_are_too_few() -> None:

@@ -20,7 +20,7 @@ from auricle.cli.train import (
     settings_for,
     stopping,
 )
-from auricle.data import Example, folds_by, read_for, split_by_speaker
+from auricle.data import Example, folds_by, read_for, split_with_labels
 from auricle.errors import ConfigError, listed
 from auricle.files import make_folder, write_text
 from auricle.labels import LabelSet
@@ -50,9 +50,10 @@ def crossval(
     - `auricle crossval ravdess.jsonl --label emotion --by speaker --folds 6 --out runs/emotion`
     - `auricle crossval calls --by speaker --init english --out runs/calls` (each with its ears)
 
-    Train once for each fold, on all the others, and score what each run says of the fold it never
-    saw. A tenth of each training part chooses its weights, parted by speaker where speakers are
-    known; the fold itself chooses nothing. Unfinished runs go on; finished ones are kept.
+    Train once for each fold (a budget is each one's), on all the others, and score what each run
+    says of the fold it never saw. A tenth of each training part chooses its weights, parted by
+    speaker where speakers are known; the fold itself chooses nothing. Unfinished runs go on;
+    finished ones are kept.
     """
     from auricle.tasks import task_class
 
@@ -114,7 +115,7 @@ def _fold(
     from auricle.tasks import load_trained
     from auricle.train import fit, predictions
 
-    chosen = split_by_speaker(rest, {"valid": VALID_SHARE})
+    chosen = split_with_labels(rest, {"valid": VALID_SHARE})
     if begun := beginning(init, out, kind.name):
         learner, origin = begun.task(config, chosen, anew=True)
     else:

@@ -2,14 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from auricle.cli.display import counting, output, table
 from auricle.config import resolve
+from auricle.data import Dataset, Progress, What, labelled, read_for
 from auricle.errors import DataError
 from auricle.files import check_folder_of, write_text
+
+if TYPE_CHECKING:
+    from auricle.doctor import Report
 
 
 def prepare(
@@ -52,6 +56,11 @@ def doctor(
         str, typer.Option(help="Of the texts: english-1, basic-1 for other languages, none.")
     ] = "english-1",
     stride: Annotated[int, typer.Option(help="Input frames per output frame of the model.")] = 4,
+    task: Annotated[
+        Literal["ctc", "clip", "speaker"] | None,
+        typer.Option(help="Look for texts, labels or voices; told from the data if none."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Take the labels from this key.")] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="key=value: limits.")] = None,
 ) -> None:
     """
@@ -60,17 +69,17 @@ def doctor(
     - `auricle doctor train.jsonl --report findings.json`
     - `auricle doctor my_folder --no-listen` (headers and texts only: quick)
     - `auricle doctor my_folder silence_db=-50 clipped_share=0.01`
+    - `auricle doctor ravdess.jsonl --label emotion` (and `--task speaker` for voices)
 
-    Find what is wrong with recordings and their transcripts or labels before anyone trains on them.
+    Find what is wrong with recordings and their transcripts, labels or speakers before anyone
+    trains on them.
 
     Exit status 1 when something would make a training fail.
 
     Settings: silence_db, clipped_share, slowest_letters_per_s, fastest_letters_per_s,
     rare_script_share, duration_slack_s.
     """
-    from auricle.data import labelled, read_data
-    from auricle.doctor import DoctorSettings, examine, with_labels
-    from auricle.labels import LabelSet, LabelSettings
+    from auricle.doctor import DoctorSettings, examine
     from auricle.text import TextSettings, normalise
 
     limits = resolve(DoctorSettings, None, settings or ())
@@ -79,31 +88,52 @@ def doctor(
     if report:
         check_folder_of(report)
     with counting("reading headers") as progress:
-        try:
-            dataset, names = read_data(data, unreadable="keep", progress=progress), None
-        except DataError:
-            if (found_labels := labelled(data, progress)) is None:
-                raise
-            dataset = found_labels
-            names = LabelSet.learn(
-                LabelSettings(several=True), [e.labels for e in dataset.examples]
-            )
+        dataset, found_task = _patient(data, task or ("clip" if label else None), label, progress)
     for note in dataset.notes:
         output.print(note, markup=False)
     with counting("listening") as progress:
         found = examine(
             dataset, stride=stride, text=text, settings=limits, listen=listen, progress=progress
         )
-    if names:
-        parts = dataset.splits or {"train": dataset.examples}
-        found = with_labels(found, parts, names)
-        output.print(f"{len(names.names)} labels: {', '.join(names.names)}", markup=False)
+    found = _asked(found, dataset, found_task)
     for line in found.render(min(output.width, 100)):
         output.print(line, markup=False)
     if report:
         write_text(report, json.dumps(found.to_dict(), indent=2, ensure_ascii=False) + "\n")
     if found.errors:
         raise typer.Exit(1)
+
+
+def _patient(
+    data: Path, task: str | None, label: str | None, progress: Progress
+) -> tuple[Dataset, str]:
+    """What is to be examined, and the task that it is for."""
+    needs: dict[str, What] = {"ctc": "text", "clip": "label", "speaker": "audio"}
+    asked = task or "ctc"
+    try:
+        found = read_for(data, needs[asked], label, progress, unreadable="keep")
+        return (found if asked == "ctc" else found.untold()), asked
+    except DataError:
+        if task or (labels := labelled(data, progress)) is None:
+            raise
+        return labels, "clip"
+
+
+def _asked(report: "Report", dataset: Dataset, task: str) -> "Report":
+    """The report, and what is wrong for this task."""
+    from auricle.doctor import with_labels, with_voices
+    from auricle.labels import LabelSet, LabelSettings
+
+    parts = dataset.splits or {"train": dataset.examples}
+    if task == "speaker":
+        return with_voices(report, parts)
+    if task == "ctc":
+        return report
+    given = [example.labels for example in parts.get("train", dataset.examples)]
+    several = any(len(names) != 1 for names in given)
+    labels = LabelSet.learn(LabelSettings(several=several), given)
+    output.print(f"{len(labels.names)} labels: {', '.join(labels.names)}", markup=False)
+    return with_labels(report, parts, labels)
 
 
 def explore(
@@ -122,7 +152,6 @@ def explore(
     Look at labelled recordings: how many of each, how long, and what they look like. One HTML page
     with everything inside.
     """
-    from auricle.data import read_for
     from auricle.explore import page
 
     check_folder_of(out)

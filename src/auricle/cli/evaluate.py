@@ -17,6 +17,7 @@ from auricle.cli.evaluate_voices import evaluate_voices
 from auricle.cli.extras import need_training
 from auricle.cli.report import read_other, system_of, write_report
 from auricle.data import Example
+from auricle.errors import ConfigError
 from auricle.files import check_folder_of, write_text
 from auricle.metrics import Difference, ErrorCounts, Score, score_transcripts
 from auricle.report import Answers
@@ -49,6 +50,7 @@ def evaluate(
     - `auricle evaluate english test.jsonl --greedy` (and `--beam 100`, `--lm other.bin`: compare)
     - `auricle evaluate run test.jsonl --report page.html` (errors to look at and listen to)
     - `auricle evaluate run test.jsonl --against heard.jsonl` (is it really better?)
+    - `auricle evaluate emotions test.jsonl --label emotion --by speaker` (a model of labels)
 
     Score a model on recordings whose transcripts or labels are known. Transcripts: word and
     character error rates over the whole corpus. Labels: accuracy, balanced accuracy, macro F1, for
@@ -57,9 +59,7 @@ def evaluate(
     """
     for path in filter(None, (answers, report)):
         check_folder_of(path)
-    if Path(model).is_dir():
-        need_training("evaluate on a run")
-    about = Model.read(find_model(model))
+    about = _asked(model, by=by, label=label, answers=answers, report=report, against=against)
     if judge := {"embedding": evaluate_voices, "segments": evaluate_segments}.get(about.answer):
         judge(about, chosen_examples(about, data, "audio", split), style)
         return
@@ -87,6 +87,28 @@ def evaluate(
     facts = {"model": model, "data": str(data), "normaliser": normaliser}
     compared = (other.name, other.change(references, score.words)) if other else ("", None)
     _tell(score, examples, facts, style, *compared)
+
+
+def _asked(name: str, **given: object) -> Model:
+    """The model, if every option that was given means something for what it answers.
+
+    Raises:
+        ConfigError: names those that do not.
+    """
+    if Path(name).is_dir():
+        need_training("evaluate on a run")
+    model = Model.read(find_model(name))
+    known = {
+        "tokens": {"by", "answers", "report", "against"},
+        "labels": {"by", "label", "answers"},
+    }.get(model.answer, set())
+    if unused := [f"--{each}" for each, value in given.items() if value and each not in known]:
+        verb = "is" if len(unused) == 1 else "are"
+        raise ConfigError(
+            f"{model.path} answers with {model.answer}, for which {' and '.join(unused)} {verb} not"
+            " made: leave out what it cannot do"
+        )
+    return model
 
 
 def _tell(

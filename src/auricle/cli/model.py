@@ -26,7 +26,7 @@ def export(
     bundle: Annotated[
         Path, typer.Argument(help="The file to write; .auricle is added where it is missing.")
     ],
-    settings: Annotated[list[str] | None, typer.Argument(help="key=value, see below.")] = None,
+    settings: Annotated[list[str] | None, typer.Argument(help="key=value, see above.")] = None,
     valid: Annotated[
         Path | None, typer.Option(help="Real clips; the run's own if not given.")
     ] = None,

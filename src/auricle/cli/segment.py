@@ -25,7 +25,7 @@ def segment(
         Path | None, typer.Option("--output", help="A folder: one file per recording goes there.")
     ] = None,
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, see below; repeatable.")
+        list[str] | None, typer.Option("--set", help="key=value, see above; repeatable.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
 ) -> None:

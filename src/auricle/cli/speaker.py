@@ -11,7 +11,15 @@ from auricle.files import check_folder_of
 from auricle.voices import Verifier, VoiceBook, cosine
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", help="Voices: who is it, and is it them?"
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    help="""
+    Examples:
+    - `auricle speaker enrol anna anna/*.wav --model voices.auricle`
+    - `auricle speaker verify anna claim.wav --model voices.auricle`
+
+    Voices: who is it, and is it them?
+    """,
 )
 
 Model = Annotated[str, typer.Option(help="A bundle that answers with an embedding.")]
@@ -36,8 +44,13 @@ def enrol(
     voices = VoiceBook.read(book, verifier.identity)
     recordings = [verifier.embed(path) for path in found_recordings(files)]
     seconds = sum(each.duration_s for each in recordings)
+    before = name in voices.voices
     voices.enrolled(name, recordings)
-    errors.print(f"{book}: {name}, {len(recordings)} recordings, {seconds:.1f} s", markup=False)
+    errors.print(
+        f"{book}: {name}, {len(recordings)} recordings, {seconds:.1f} s"
+        + "; what was kept under that name before is replaced" * before,
+        markup=False,
+    )
 
 
 @app.command(short_help="Is a recording of it?")

@@ -19,7 +19,7 @@ def spot(
     files: Annotated[list[str], typer.Argument(help="Recordings, folders or globs.")],
     model: Annotated[str, typer.Option(help="A bundle that answers with labels.")],
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="key=value, see below; repeatable.")
+        list[str] | None, typer.Option("--set", help="key=value, see above; repeatable.")
     ] = None,
     hop_s: Annotated[
         float, typer.Option("--hop", min=0.01, help="Seconds from one window to the next.")

@@ -1,6 +1,7 @@
 """auricle train."""
 
 import os
+import shlex
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,8 @@ from auricle.data import (
     What,
     labelled,
     read_for,
-    split_by_speaker,
     split_unit,
+    split_with_labels,
 )
 from auricle.errors import ConfigError, DataError, listed
 from auricle.files import make_folder, write_text
@@ -235,7 +236,7 @@ def _set_aside(examples: Sequence[Example], fewest_voices: int) -> dict[str, tup
         ConfigError: there are too few for that.
     """
     for share in (VALID_SHARE, *WIDER_SHARES):
-        parts = split_by_speaker(examples, {"valid": share})
+        parts = split_with_labels(examples, {"valid": share})
         if fewest_voices == 1 or len({e.speaker for e in parts["valid"]}) >= fewest_voices:
             return parts
     raise ConfigError(
@@ -323,4 +324,5 @@ def _report(outcome: Any, out: Path, goal: tuple[str, str], *, again: bool) -> N
             f"1,000 updates (these were {outcome.steps}) and hours of sound before words do: train "
             f"longer, or on more recordings"
         )
-    _say(f"next: auricle evaluate {out} TEST_DATA; auricle export {out} model.auricle")
+    run = shlex.quote(str(out))
+    _say(f"next: auricle evaluate {run} TEST_DATA; auricle export {run} model.auricle")

@@ -11,6 +11,7 @@ from auricle.data.splitting import (
     split_by_speaker,
     split_name,
     split_unit,
+    split_with_labels,
 )
 
 __all__ = [
@@ -26,5 +27,6 @@ __all__ = [
     "split_by_speaker",
     "split_name",
     "split_unit",
+    "split_with_labels",
     "write_manifest",
 ]

@@ -53,6 +53,11 @@ class Dataset:
         examples = _without(self.examples, ids)
         return dataclasses.replace(self, examples=examples, splits=splits)
 
+    def untold(self) -> Self:
+        """The dataset without its texts, for who does not ask for words."""
+        splits = {name: _untold(part) for name, part in self.splits.items()}
+        return dataclasses.replace(self, examples=_untold(self.examples), splits=splits)
+
     def fingerprint(self) -> str:
         """SHA-256 over ids, texts, labels, times and file sizes: changes when the data does."""
         digest = hashlib.sha256()
@@ -62,6 +67,10 @@ class Dataset:
             line = (example.id, example.text, example.labels, times, size_bytes)
             digest.update(json.dumps(line).encode())
         return digest.hexdigest()
+
+
+def _untold(examples: tuple[Example, ...]) -> tuple[Example, ...]:
+    return tuple(dataclasses.replace(example, text=None) for example in examples)
 
 
 def _without(examples: tuple[Example, ...], ids: Collection[str]) -> tuple[Example, ...]:

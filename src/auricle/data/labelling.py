@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 from auricle.data.example import Dataset, Example
 from auricle.data.read import Progress, read_data
@@ -10,16 +11,24 @@ from auricle.errors import DataError
 
 
 def read_for(
-    path: str | Path, what: What, label_key: str | None = None, progress: Progress | None = None
+    path: str | Path,
+    what: What,
+    label_key: str | None = None,
+    progress: Progress | None = None,
+    *,
+    unreadable: Literal["raise", "keep"] = "raise",
 ) -> Dataset:
     """`read_data`, with the labels of every example taken from `label_key` where one is given.
+
+    Args:
+        unreadable: as `read_data` has it.
 
     Raises:
         DataError: an example without that key; names the keys there are.
     """
     if label_key is None:
-        return read_data(path, what=what, progress=progress)
-    dataset = read_data(path, what="audio", progress=progress)
+        return read_data(path, what=what, unreadable=unreadable, progress=progress)
+    dataset = read_data(path, what="audio", unreadable=unreadable, progress=progress)
     relabelled = {example.id: _labelled(example, label_key) for example in dataset.examples}
     splits = {
         name: tuple(relabelled[example.id] for example in part)
@@ -29,9 +38,12 @@ def read_for(
 
 
 def labelled(path: str | Path, progress: Progress | None = None) -> Dataset | None:
-    """The data, if all of it has labels and none has a text; else None."""
+    """The data, if what of it can be read has labels and no text; else None.
+
+    What cannot be read is named in it, or kept, as `read_data` does with "keep".
+    """
     try:
-        dataset = read_data(path, what="label", progress=progress)
+        dataset = read_data(path, what="label", unreadable="keep", progress=progress)
     except DataError:
         return None
     return None if any(example.text for example in dataset.examples) else dataset

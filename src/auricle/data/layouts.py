@@ -213,6 +213,11 @@ def _recordings(
             f"{folder}: each of its {len(names)} sub-folders is taken for a speaker "
             f"({listed(names)}); a manifest would say who it was"
         )
+    if what == "label":
+        full = {path.relative_to(folder).parts[0] for path in audio}
+        empty = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name not in full)
+        if empty := [name for name in empty if name[0] != "."]:
+            problems.notes.append(f"{folder}: no recordings in {listed(empty)}")
     for path in audio:
         values = {"audio": str(path)}
         if path.parent in speakers:

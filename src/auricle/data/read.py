@@ -11,7 +11,7 @@ from auricle.data.layouts import folder_rows, stm_rows
 from auricle.data.manifests import MANIFEST_SUFFIXES, read_manifest
 from auricle.data.rows import Problems, Row, What, columns_of, to_example
 from auricle.data.splitting import in_usual_order, split_name
-from auricle.errors import DataError
+from auricle.errors import DataError, listed
 
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
@@ -61,6 +61,11 @@ def read_data(
         if split := _split_of(row):
             splits.setdefault(split, []).append(example)
     ordered = {name: tuple(splits[name]) for name in in_usual_order(splits)}
+    further = dict.fromkeys(key for example in examples for key in example.extra)
+    if further and not any(example.speaker for example in examples):
+        problems.notes.append(
+            f"{source}: no speakers are named (key speaker); further keys: {listed(list(further))}"
+        )
     return Dataset(tuple(examples), source, ordered, unusable, tuple(problems.notes))
 
 

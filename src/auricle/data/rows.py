@@ -102,8 +102,8 @@ def to_example(row: Row, what: What, root: Path) -> Example:
     labels = _labels(columns.get("label", ""), value.get("label"))
     if what == "text" and text is None:
         raise DataError("no text (key text, or a .txt file beside the recording)")
-    if what == "label" and not labels:
-        raise DataError("no label (key label, or one folder per label)")
+    if what == "label" and not labels and value.get("label") != []:  # [] says: no tag
+        raise DataError("no label (key label, labels for tags, or one folder per label)")
     audio, speaker = row.folder / name.strip(), value.get("speaker")
     return Example(
         id=str(value.get("id") or _id(str(audio), root, start_s)),

@@ -4,12 +4,14 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Literal
 
 from auricle.data.example import Example
 from auricle.errors import ConfigError
 
 MOST_FOLDS = 50  # that anyone would train
+SPLITS_TRIED = 30  # for one that lacks no label
 DEFAULT_FRACTIONS: Mapping[str, float] = {"train": 0.9, "valid": 0.05, "test": 0.05}
 
 _NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test"}
@@ -78,6 +80,29 @@ def split_by_speaker(
         name: tuple(e for e in examples if chosen[_group(e, by_speaker)] == name)
         for name in fractions
     }
+
+
+def split_with_labels(
+    examples: Sequence[Example], fractions: Mapping[str, float]
+) -> dict[str, tuple[Example, ...]]:
+    """`split_by_speaker`, such that as few labels as can be are missing in a split.
+
+    None in the first place from the largest split, which is trained on: of a label with one
+    recording, that is where it has to be. Without labels it is `split_by_speaker`.
+    """
+    every = {name for example in examples for name in example.labels}
+    largest = max({"train": 1 - sum(fractions.values()), **fractions}.items(), key=itemgetter(1))[0]
+
+    def lacking(parts: Mapping[str, Sequence[Example]]) -> tuple[int, int]:
+        found = {name: {n for e in part for n in e.labels} for name, part in parts.items()}
+        return len(every - found[largest]), sum(len(every - names) for names in found.values())
+
+    best = split_by_speaker(examples, fractions)
+    for seed in range(1, SPLITS_TRIED):
+        if lacking(best) == (0, 0):
+            break
+        best = min(best, split_by_speaker(examples, fractions, seed), key=lacking)
+    return best
 
 
 def _group(example: Example, by_speaker: bool) -> Hashable:

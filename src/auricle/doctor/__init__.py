@@ -8,5 +8,6 @@ from auricle.doctor.checks import KINDS, DoctorSettings
 from auricle.doctor.examination import examine
 from auricle.doctor.labels import with_labels
 from auricle.doctor.report import Problem, Report
+from auricle.doctor.voices import with_voices
 
-__all__ = ["KINDS", "DoctorSettings", "Problem", "Report", "examine", "with_labels"]
+__all__ = ["KINDS", "DoctorSettings", "Problem", "Report", "examine", "with_labels", "with_voices"]

@@ -39,7 +39,7 @@ def _unknown(parts: Mapping[str, Sequence[Example]], labels: LabelSet) -> Proble
             except DataError as error:
                 ids.append(example.id)
                 details.append(f"{example.audio} ({split}): {error}")
-    message = f"{len(ids)} recordings whose labels the model does not know"
+    message = f"{len(ids)} recording{'s' * (len(ids) > 1)} with a label that is not trained on"
     return Problem("unknown_label", "error", message, tuple(ids), tuple(details)) if ids else None
 
 

@@ -161,7 +161,7 @@ class ClipTask:
         typical_s = seconds[int(0.95 * (len(seconds) - 1))]
         window_s = min(max(math.ceil(typical_s * 20) / 20, 0.25), 10.0)
         counts = Counter(name for e in train for name in e.labels).values()
-        several = any(len(e.labels) > 1 for e in train)
+        several = any(len(e.labels) != 1 for e in train)
         updates = len(train) / 64
         return {
             "labels": {"several": several},

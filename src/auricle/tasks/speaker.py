@@ -9,7 +9,6 @@ Augmentation and Bandwidth Extension for Deep Speaker Embedding, Interspeech): `
 as many times the voices.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
@@ -25,7 +24,7 @@ from auricle.classifier import WindowSettings
 from auricle.clips import Clips
 from auricle.config import Settings
 from auricle.data import Example, Progress, What
-from auricle.doctor import Problem, Report, examine
+from auricle.doctor import Report, examine, with_voices
 from auricle.errors import DataError
 from auricle.features import FeatureSettings
 from auricle.models.convolutional import ResidualWaveSettings
@@ -184,18 +183,7 @@ class SpeakerTask:
         """What in this data would make the training fail, or its result useless."""
         untold = {s: [replace(e, text=None) for e in part] for s, part in parts.items()}
         report = examine(untold, front_end=self.front_end, stride=1, progress=progress)
-        nameless = [e for part in parts.values() for e in part if e.speaker is None]
-        problems = list(report.problems)
-        if nameless:
-            details = tuple(f"{e.audio}: no speaker" for e in nameless)
-            message = f"{len(nameless)} recordings without a speaker"
-            ids = tuple(e.id for e in nameless)
-            problems.insert(0, Problem("no_speaker", "error", message, ids, details))
-        counts = Counter(e.speaker for e in parts.get("valid", ()) if e.speaker)
-        if "valid" in parts and (len(counts) < 2 or max(counts.values()) < 2):
-            message = "valid needs two speakers or more, with several recordings, to be a test"
-            problems.insert(0, Problem("no_trials", "error", message, (), ()))
-        return replace(report, problems=tuple(problems))
+        return with_voices(report, parts)
 
     def model(self) -> nn.Module:
         return Embedder(
