@@ -30,8 +30,8 @@ def add_data(made: argparse.ArgumentParser, default: str) -> None:
     )
 
 
-def examples_of(data: Path) -> tuple[Any, ...]:
-    """The examples of a manifest, or a clear end."""
+def examples_of(data: Path, what: str = "text") -> tuple[Any, ...]:
+    """The examples of a manifest, each with its text or label; or a clear end."""
     from auricle.data import read_data
     from auricle.errors import DataError
 
@@ -41,7 +41,7 @@ def examples_of(data: Path) -> tuple[Any, ...]:
             '  {"audio_filepath": "clips/a.flac", "duration": 4.2, "text": "what is said"}'
         )
     try:
-        return read_data(data).examples
+        return read_data(data, what=what).examples
     except DataError as error:
         sys.exit(str(error))
 
