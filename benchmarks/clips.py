@@ -21,7 +21,10 @@ def waves(data: Path, count: int, rate_hz: int) -> list[np.ndarray]:
     from auricle import audio
 
     size = round(CLIP_S * rate_hz)
-    found = (audio.load(each.audio, rate_hz)[0][:size] for each in common.examples_of(data, "label")[:count])
+    found = (
+        audio.load(each.audio, rate_hz)[0][:size]
+        for each in common.examples_of(data, "label")[:count]
+    )
     return [np.pad(wave, (0, size - len(wave))) for wave in found]
 
 
