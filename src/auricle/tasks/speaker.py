@@ -48,7 +48,7 @@ ROWS = 64  # windows that a network sees at once when it answers
 class SpeakerSettings(Settings):
     """Everything that an embedding of voices is trained with, in signal order."""
 
-    # A voice's mean spectrum tells more of it than 2 s of what is left: 120 updates over 202 speakers
+    # What 2 s tell of a voice is its mean spectrum first: 120 updates over 202 speakers
     # named 5.5 % of the training clips right with it, 0.7 % without.
     features: FeatureSettings = FeatureSettings(mels=40, normalise="none")
     augment: AugmentSettings = AugmentSettings(speeds=(1.0,))  # each speed makes voices anew
