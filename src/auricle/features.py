@@ -187,6 +187,7 @@ class FrontEnd:
             windows[:, 1:] -= windows[:, :-1] * np.float32(s.preemphasis)
             windows[:, 0] *= np.float32(1 - s.preemphasis)  # as if it had been like that before
         windows *= self._window
+        # complex64, seen as pairs of reals: their squares are summed by the filters
         spectrum: Float32 = np.fft.rfft(windows, s.fft_length).view(np.float32)
         np.square(spectrum, out=spectrum)
         mels = spectrum @ self._filters

@@ -129,9 +129,11 @@ def test_every_fold_is_answered_by_a_run_that_never_saw_it(made: Path, tmp_path:
 
 @pytest.mark.slow
 def test_what_labels_cannot_do_is_refused(made: Path) -> None:
-    words = ("evaluate", made / "m.auricle", made / "data", "--split", "test", "--report", "x.html")
-    with pytest.raises(ConfigError, match="answers with labels, for which --report is not made"):
-        auricle(*words)
+    words = ("evaluate", made / "m.auricle", made / "data", "--split", "test")
+    with pytest.raises(ConfigError, match="answers with labels: --report would do nothing"):
+        auricle(*words, "--report", "x.html")
+    with pytest.raises(ConfigError, match="answers with labels: --greedy would do nothing"):
+        auricle(*words, "--greedy")
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def doctor(
         found = examine(
             dataset, stride=stride, text=text, settings=limits, listen=listen, progress=progress
         )
-    found = _asked(found, dataset, found_task)
+    found = _judged(found, dataset, found_task)
     for line in found.render(min(output.width, 100)):
         output.print(line, markup=False)
     if report:
@@ -119,8 +119,8 @@ def _patient(
         return labels, "clip"
 
 
-def _asked(report: "Report", dataset: Dataset, task: str) -> "Report":
-    """The report, and what is wrong for this task."""
+def _judged(report: "Report", dataset: Dataset, task: str) -> "Report":
+    """The report, and what is wrong with the data for this task; says which labels there are."""
     from auricle.doctor import with_labels, with_voices
     from auricle.labels import LabelSet, LabelSettings
 

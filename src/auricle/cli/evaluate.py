@@ -59,7 +59,8 @@ def evaluate(
     """
     for path in filter(None, (answers, report)):
         check_folder_of(path)
-    about = _asked(model, by=by, label=label, answers=answers, report=report, against=against)
+    given = {"by": by, "label": label, "answers": answers, "report": report, "against": against}
+    about = _asked(model, [f"--{name}" for name, value in given.items() if value], decoding.words)
     if judge := {"embedding": evaluate_voices, "segments": evaluate_segments}.get(about.answer):
         judge(about, chosen_examples(about, data, "audio", split), style)
         return
@@ -89,8 +90,8 @@ def evaluate(
     _tell(score, examples, facts, style, *compared)
 
 
-def _asked(name: str, **given: object) -> Model:
-    """The model, if every option that was given means something for what it answers.
+def _asked(name: str, options: Sequence[str], decoding: Sequence[str]) -> Model:
+    """The model, if all options that were given mean something for what it answers.
 
     Raises:
         ConfigError: names those that do not.
@@ -98,15 +99,16 @@ def _asked(name: str, **given: object) -> Model:
     if Path(name).is_dir():
         need_training("evaluate on a run")
     model = Model.read(find_model(name))
-    known = {
-        "tokens": {"by", "answers", "report", "against"},
-        "labels": {"by", "label", "answers"},
-    }.get(model.answer, set())
-    if unused := [f"--{each}" for each, value in given.items() if value and each not in known]:
-        verb = "is" if len(unused) == 1 else "are"
+    known: dict[str, Sequence[str]] = {
+        "tokens": ("--by", "--answers", "--report", "--against", *decoding),
+        "labels": ("--by", "--label", "--answers"),
+    }
+    usable = known.get(model.answer, ())
+    asked = [*options, *(word for word in decoding if word.startswith("--"))]
+    if unused := [each for each in asked if each not in usable]:
         raise ConfigError(
-            f"{model.path} answers with {model.answer}, for which {' and '.join(unused)} {verb} not"
-            " made: leave out what it cannot do"
+            f"{model.path} answers with {model.answer}: {', '.join(unused)} would do nothing; leave"
+            " it out"
         )
     return model
 

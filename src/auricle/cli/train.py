@@ -224,7 +224,7 @@ def _read(data: Path, needs: What, label: str | None) -> Dataset:
             raise
     names = sorted({name for example in found.examples for name in example.labels})
     raise ConfigError(
-        f"{data}: {len(found.examples)} recordings with labels ({listed(names, 5)}) "
+        f"{data}: {len(found.examples)} recordings with labels ({listed(names)}) "
         "and without texts: add --task clip to learn the labels"
     )
 

@@ -1,6 +1,6 @@
 """Recordings and what is known of them: read from manifests and folders, parted, written back."""
 
-from auricle.data.example import Dataset, Example
+from auricle.data.example import Dataset, Example, untold
 from auricle.data.labelling import labelled, read_for
 from auricle.data.manifests import write_manifest
 from auricle.data.read import Progress, read_data
@@ -28,5 +28,6 @@ __all__ = [
     "split_name",
     "split_unit",
     "split_with_labels",
+    "untold",
     "write_manifest",
 ]

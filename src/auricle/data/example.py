@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -55,8 +55,8 @@ class Dataset:
 
     def untold(self) -> Self:
         """The dataset without its texts, for who does not ask for words."""
-        splits = {name: _untold(part) for name, part in self.splits.items()}
-        return dataclasses.replace(self, examples=_untold(self.examples), splits=splits)
+        splits = {name: untold(part) for name, part in self.splits.items()}
+        return dataclasses.replace(self, examples=untold(self.examples), splits=splits)
 
     def fingerprint(self) -> str:
         """SHA-256 over ids, texts, labels, times and file sizes: changes when the data does."""
@@ -69,7 +69,8 @@ class Dataset:
         return digest.hexdigest()
 
 
-def _untold(examples: tuple[Example, ...]) -> tuple[Example, ...]:
+def untold(examples: Iterable[Example]) -> tuple[Example, ...]:
+    """The examples without their texts."""
     return tuple(dataclasses.replace(example, text=None) for example in examples)
 
 

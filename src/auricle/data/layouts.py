@@ -215,8 +215,8 @@ def _recordings(
         )
     if what == "label":
         full = {path.relative_to(folder).parts[0] for path in audio}
-        empty = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name not in full)
-        if empty := [name for name in empty if name[0] != "."]:
+        folders = {path.name for path in folder.iterdir() if path.is_dir()}
+        if empty := sorted(name for name in folders - full if name[0] != "."):
             problems.notes.append(f"{folder}: no recordings in {listed(empty)}")
     for path in audio:
         values = {"audio": str(path)}

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from operator import itemgetter
 from typing import Literal
 
 from auricle.data.example import Example
@@ -87,21 +86,23 @@ def split_with_labels(
 ) -> dict[str, tuple[Example, ...]]:
     """`split_by_speaker`, such that as few labels as can be are missing in a split.
 
-    None in the first place from the largest split, which is trained on: of a label with one
-    recording, that is where it has to be. Without labels it is `split_by_speaker`.
+    None in the first place from `train`: of a label with one recording, that is where it has to be.
+    Without labels it is `split_by_speaker`.
     """
     every = {name for example in examples for name in example.labels}
-    largest = max({"train": 1 - sum(fractions.values()), **fractions}.items(), key=itemgetter(1))[0]
 
     def lacking(parts: Mapping[str, Sequence[Example]]) -> tuple[int, int]:
         found = {name: {n for e in part for n in e.labels} for name, part in parts.items()}
-        return len(every - found[largest]), sum(len(every - names) for names in found.values())
+        return len(every - found["train"]), sum(len(every - names) for names in found.values())
 
     best = split_by_speaker(examples, fractions)
+    least = lacking(best)
     for seed in range(1, SPLITS_TRIED):
-        if lacking(best) == (0, 0):
+        if not any(least):
             break
-        best = min(best, split_by_speaker(examples, fractions, seed), key=lacking)
+        parts = split_by_speaker(examples, fractions, seed)
+        if (lacked := lacking(parts)) < least:
+            best, least = parts, lacked
     return best
 
 
@@ -157,10 +158,10 @@ def folds_by(
         raise ConfigError(f"{key} has {len(groups)} values, too few for {folds or 2} folds")
     if not folds and len(groups) > MOST_FOLDS:
         raise ConfigError(f"{key} has {len(groups)} values: join them with --folds 10, say")
-    for example, value in zip(examples, values, strict=True):
+    pairs = list(zip(examples, values, strict=True))
+    for example, value in pairs:
         groups[value].append(example)
     fold_of = _evened(groups, folds) if folds else {value: value for value in groups}
-    pairs = list(zip(examples, values, strict=True))
     return {
         fold: tuple(example for example, value in pairs if fold_of[value] == fold)
         for fold in sorted(set(fold_of.values()))

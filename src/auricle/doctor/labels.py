@@ -3,7 +3,6 @@
 import difflib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from auricle.data import Example
 from auricle.doctor.report import Problem, Report
@@ -15,14 +14,9 @@ FEW = 2  # training clips of a label, below which nothing can be learned of it
 
 def with_labels(report: Report, parts: Mapping[str, Sequence[Example]], labels: LabelSet) -> Report:
     """The report and what is wrong with the labels of the same data, errors first."""
-    found = (
-        _unknown(parts, labels),
-        _rare(parts.get("train", ()), labels),
-        _misspelt(parts.get("train", ())),
-        _untested(parts, labels),
-    )
-    problems = (*report.problems, *(problem for problem in found if problem))
-    return replace(report, problems=tuple(sorted(problems, key=lambda p: p.severity != "error")))
+    train = parts.get("train", ())
+    found = (_unknown(parts, labels), _rare(train, labels), _misspelt(train))
+    return report.plus((*found, _untested(parts, labels)))
 
 
 def _counted(examples: Sequence[Example], labels: LabelSet) -> Counter[str]:

@@ -2,10 +2,10 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from auricle.errors import DataError
 
@@ -47,6 +47,13 @@ class Report:
     def failing(self) -> frozenset[str]:
         """The ids of the examples with errors, for `Dataset.without`."""
         return frozenset(id_ for problem in self.errors for id_ in problem.examples)
+
+    def plus(self, found: Iterable[Problem | None]) -> Self:
+        """The report with further problems, errors first."""
+        problems = [*self.problems, *filter(None, found)]
+        return replace(
+            self, problems=tuple(sorted(problems, key=lambda each: each.severity != "error"))
+        )
 
     def raise_if_errors(self) -> None:
         """Refuse data that training would fail on.

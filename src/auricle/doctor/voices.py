@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from auricle.data import Example
 from auricle.doctor.report import Problem, Report
@@ -10,9 +9,7 @@ from auricle.doctor.report import Problem, Report
 
 def with_voices(report: Report, parts: Mapping[str, Sequence[Example]]) -> Report:
     """The report and what is wrong with the speakers of the same data, errors first."""
-    found = (_nameless(parts), _too_few(parts))
-    problems = (*report.problems, *(problem for problem in found if problem))
-    return replace(report, problems=tuple(sorted(problems, key=lambda p: p.severity != "error")))
+    return report.plus((_nameless(parts), _too_few(parts)))
 
 
 def _nameless(parts: Mapping[str, Sequence[Example]]) -> Problem | None:

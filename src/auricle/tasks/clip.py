@@ -22,7 +22,7 @@ from auricle.batches import BatchSettings, Draw, padded
 from auricle.classifier import WindowSettings
 from auricle.clips import Clips
 from auricle.config import Settings
-from auricle.data import Example, Progress, What
+from auricle.data import Example, Progress, What, untold
 from auricle.doctor import Report, examine, with_labels
 from auricle.errors import ConfigError, DataError
 from auricle.features import FeatureSettings
@@ -205,8 +205,8 @@ class ClipTask:
         self, parts: Mapping[str, Sequence[Example]], progress: Progress | None = None
     ) -> Report:
         """What in this data would make the training fail, or its result useless."""
-        untold = {s: [replace(e, text=None) for e in part] for s, part in parts.items()}
-        report = examine(untold, front_end=self.front_end, stride=1, progress=progress)
+        heard = {split: untold(part) for split, part in parts.items()}
+        report = examine(heard, front_end=self.front_end, stride=1, progress=progress)
         return with_labels(report, parts, self.labels)
 
     def model(self) -> nn.Module:

@@ -10,7 +10,7 @@ as many times the voices.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -23,7 +23,7 @@ from auricle.batches import BatchSettings, Draw, padded
 from auricle.classifier import WindowSettings
 from auricle.clips import Clips
 from auricle.config import Settings
-from auricle.data import Example, Progress, What
+from auricle.data import Example, Progress, What, untold
 from auricle.doctor import Report, examine, with_voices
 from auricle.errors import DataError
 from auricle.features import FeatureSettings
@@ -48,8 +48,7 @@ ROWS = 64  # windows that a network sees at once when it answers
 class SpeakerSettings(Settings):
     """Everything that an embedding of voices is trained with, in signal order."""
 
-    # What 2 s tell of a voice is its mean spectrum first: 120 updates over 202 speakers
-    # named 5.5 % of the training clips right with it, 0.7 % without.
+    # What 2 s tell of a voice is its mean spectrum first (docs/experiments.md, 17).
     features: FeatureSettings = FeatureSettings(mels=40, normalise="none")
     augment: AugmentSettings = AugmentSettings(speeds=(1.0,))  # each speed makes voices anew
     window: WindowSettings = WindowSettings(window_s=3.0, hop_s=1.5)
@@ -175,7 +174,7 @@ class SpeakerTask:
     def about(self) -> str:
         """What the command line says of the task, after its encoder."""
         parameters = sum(p.numel() for p in self.model().parameters())
-        speeds = len(self._voices) // len(self.speakers)
+        speeds = len(set(self.config.augment.speeds))
         played = f", each at {speeds} speeds," * (speeds > 1)
         return f"{len(self.speakers)} speakers{played} to tell apart; {parameters:,} parameters"
 
@@ -183,8 +182,8 @@ class SpeakerTask:
         self, parts: Mapping[str, Sequence[Example]], progress: Progress | None = None
     ) -> Report:
         """What in this data would make the training fail, or its result useless."""
-        untold = {s: [replace(e, text=None) for e in part] for s, part in parts.items()}
-        report = examine(untold, front_end=self.front_end, stride=1, progress=progress)
+        heard = {split: untold(part) for split, part in parts.items()}
+        report = examine(heard, front_end=self.front_end, stride=1, progress=progress)
         return with_voices(report, parts)
 
     def model(self) -> nn.Module:
