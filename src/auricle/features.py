@@ -5,7 +5,8 @@ recording runs through the same `FeatureStream` that live sound does, so chunked
 
 Axes: N samples, T frames, F features, W window samples, M mels.
 Sources: Kaldi `feature-window.cc`, `mel-computations.cc` and `feature-functions.cc`; Slaney,
-"Auditory Toolbox" (1998); O'Shaughnessy, "Speech Communication" (1987) for the HTK mel.
+"Auditory Toolbox" (1998); O'Shaughnessy, "Speech Communication" (1987) for the HTK mel; Radford et
+al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022) for features under a peak.
 """
 
 import copy
@@ -22,7 +23,7 @@ from auricle.errors import ConfigError
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
-Normalisation = Literal["utterance", "running", "none"]
+Normalisation = Literal["utterance", "peak", "running", "none"]
 
 BLOCK_FRAMES = 256  # frames worked on at once: their spectra stay in the cache
 VARIANCE_FLOOR = 1e-5  # squared feature units: digital silence stays finite
@@ -60,8 +61,10 @@ class FeatureSettings(Settings):
     lifter: float = Field(default=22.0, ge=0, le=1_000)  # mfcc only; 0: none
     deltas: Literal[0, 1, 2] = 0  # append the first and second time derivatives
     delta_frames: int = Field(default=2, ge=1, le=100)  # on either side, that a delta looks at
-    normalise: Normalisation = "utterance"  # mean 0 and variance 1 of each feature
+    normalise: Normalisation = "utterance"  # mean 0 and variance 1 of each feature; peak: -2..2,
+    # by what is loudest in the recording, so that the spectrum keeps its shape
     running_s: float = Field(default=3.0, gt=0, le=3_600)  # past that running statistics look at
+    dynamic_range_db: float = Field(default=60.0, gt=0, le=200)  # peak: what is quieter is alike
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -81,7 +84,16 @@ class FeatureSettings(Settings):
             )
         if self.kind == "mfcc" and self.coefficients > self.mels:
             raise ValueError(f"coefficients = {self.coefficients} exceed mels = {self.mels}")
+        if self.normalise == "peak" and (self.kind == "mfcc" or self.deltas):
+            raise ValueError(
+                'normalise = "peak" is for log-mels alone: for MFCC and deltas take "utterance"'
+            )
         return self
+
+    @property
+    def needs_whole(self) -> bool:
+        """Whether the first frame depends on the last: not for live sound."""
+        return self.kind != "wave" and self.normalise in ("utterance", "peak")
 
     @property
     def window_samples(self) -> int:
@@ -165,15 +177,17 @@ class FrontEnd:
         """(N,) samples within -1..1 -> (T, F) float32; long recordings go through in blocks."""
         stream = FeatureStream(self, whole=True)
         features = np.concatenate([stream.push(samples), stream.finish()])
-        if self.settings.normalise == "utterance" and self.settings.kind != "wave":
+        if not self.settings.needs_whole or not len(features):
+            return features
+        if self.settings.normalise == "utterance":
             return normalise(features, "utterance")
-        return features
+        return under_peak(features, self.settings)
 
     def stream(self) -> "FeatureStream":
         """A stream whose outputs, one after the other, equal those of the whole recording.
 
         Raises:
-            ConfigError: for `normalise="utterance"`, which needs the whole recording.
+            ConfigError: for `normalise="utterance"` or `"peak"`, which need the whole recording.
         """
         return FeatureStream(self)
 
@@ -201,14 +215,14 @@ class FeatureStream:
     """Live sound -> features: `push` chunks of any length, then `finish` once.
 
     Raises:
-        ConfigError: for `normalise="utterance"`, unless the caller sees to it (`whole`).
+        ConfigError: for settings that need the whole, unless the caller sees to it (`whole`).
     """
 
     def __init__(self, front_end: FrontEnd, *, whole: bool = False) -> None:
         s = front_end.settings
-        if s.normalise == "utterance" and s.kind != "wave" and not whole:
+        if s.needs_whole and not whole:
             raise ConfigError(
-                'normalise = "utterance" needs the whole recording: a model for live sound is'
+                f'normalise = "{s.normalise}" needs the whole recording: a model for live sound is'
                 ' trained with normalise = "running" or "none"'
             )
         self._front_end = front_end
@@ -389,6 +403,28 @@ def normalise(features: Float32, how: Normalisation, running_frames: int = 300) 
     variance = np.square(centred).mean(axis=0, dtype=np.float64)
     deviation: Float32 = np.sqrt(np.maximum(variance, VARIANCE_FLOOR)).astype(np.float32)
     return centred / deviation
+
+
+def under_peak(log_mels: Float32, settings: FeatureSettings) -> Float32:
+    """Log powers between -2, `dynamic_range_db` or more under the loudest, and 2, the loudest.
+
+    How loud a recording is goes, the shape of its spectrum stays. One so quiet that the logarithm's
+    floor lies within that range is measured from the floor instead: silence is -2, not 2.
+
+    Args:
+        log_mels: (T, M) at least one frame, in the unit of `settings.log`.
+
+    Returns:
+        (T, M) float32. Source: Radford et al. (2022), whose front end ranges over 80 dB.
+    """
+    unit = 1 if settings.log == "decibel" else np.log(10) / 10  # of a decibel
+    reach = settings.dynamic_range_db * unit
+    floor = 10 * np.log10(settings.log_floor) * unit
+    peak = max(float(log_mels.max()), floor + reach)
+    within: Float32 = np.maximum(log_mels, np.float32(peak - reach))
+    within -= np.float32(peak - reach / 2)
+    within *= np.float32(4 / reach)
+    return within
 
 
 def mel_filters(settings: FeatureSettings) -> Float32:

@@ -133,6 +133,39 @@ def test_silence_stays_finite(how):
     np.testing.assert_allclose(front_end(np.zeros(16_000, np.float32)), 0, atol=1e-2)
 
 
+def test_what_lies_under_the_peak_keeps_its_shape_and_not_its_loudness():
+    settings = FeatureSettings(normalise="peak", dynamic_range_db=60)
+    plain, front_end = FrontEnd(FeatureSettings(normalise="none")), FrontEnd(settings)
+    loud = sound(8_000)
+    out, log_mels = front_end(loud), plain(loud)
+    np.testing.assert_allclose(front_end(0.1 * loud), out, atol=1e-3)
+    decibels = log_mels * 10 / np.log(10)
+    expected = np.maximum(decibels - decibels.max(), -60) / 15 + 2
+    np.testing.assert_allclose(out, expected, atol=1e-4)
+    assert out.max() == pytest.approx(2)
+
+
+def test_what_is_far_under_the_peak_is_alike():
+    click = np.zeros(8_000, np.float32)
+    click[4_000] = 1
+    hiss = 1e-4 * sound(8_000)
+    front_end = FrontEnd(FeatureSettings(normalise="peak", dynamic_range_db=30))
+    np.testing.assert_array_equal(front_end(click + hiss)[:10], -2)
+
+
+def test_silence_is_not_taken_for_the_loudest():
+    for log in ("natural", "decibel"):
+        front_end = FrontEnd(FeatureSettings(normalise="peak", log=log))
+        np.testing.assert_allclose(front_end(np.zeros(8_000, np.float32)), -2, atol=1e-5)
+        assert front_end(np.zeros(10, np.float32)).shape == (0, 80)
+
+
+@pytest.mark.parametrize("changes", [{"kind": "mfcc"}, {"deltas": 1}])
+def test_only_log_mels_have_a_peak(changes):
+    with pytest.raises(ConfigError, match="log-mels alone"):
+        FeatureSettings.parse({"normalise": "peak", **changes})
+
+
 def test_running_statistics_are_those_of_the_last_frames():
     x = sound(90).reshape(30, 3) + 5
     expected = [

@@ -48,7 +48,7 @@ ROWS = 64  # windows that a network sees at once when it answers
 class ClipSettings(Settings):
     """Everything a classifier of clips is trained with, in signal order."""
 
-    features: FeatureSettings = FeatureSettings(mels=40, normalise="none")
+    features: FeatureSettings = FeatureSettings(mels=40, normalise="peak")
     augment: AugmentSettings = AugmentSettings()
     labels: LabelSettings = LabelSettings()
     window: WindowSettings = WindowSettings()  # longer clips are cut to it, at random in training

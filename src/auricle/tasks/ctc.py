@@ -73,10 +73,10 @@ class CTCSettings(Settings):
     @model_validator(mode="after")
     def _hears_live_sound(self) -> Self:
         streams = isinstance(self.encoder, ConvLSTMSettings) and self.encoder.streams
-        if streams and self.features.kind != "wave" and self.features.normalise == "utterance":
+        if streams and self.features.needs_whole:
             raise ValueError(
-                'features.normalise = "utterance" needs the whole recording, which an encoder'
-                " with chunk_ms does not wait for: set it to running or none"
+                f'features.normalise = "{self.features.normalise}" needs the whole recording,'
+                " which an encoder with chunk_ms does not wait for: set it to running or none"
             )
         return self
 
