@@ -262,6 +262,14 @@ def test_without_listening(ward: Ward) -> None:
     assert report.problems[0].details == (f"{ward.examples[0].audio} does not exist",)
 
 
+def test_what_nobody_heard_and_no_manifest_states_is_not_too_short(ward: Ward) -> None:
+    lasting = ward.add(duration_s=0.0)
+    assert found(ward.report(listen=False)) == {}
+    lasting.audio.unlink()
+    assert found(ward.report(listen=False)) == {"unreadable": (lasting.id,)}
+    assert found(ward.report(listen=True)) == {"unreadable": (lasting.id,)}
+
+
 def bins(*durations_s: float) -> tuple[tuple[float, int], ...]:
     examples = [
         Example(str(at), Path(f"/{at}.wav"), duration_s)
