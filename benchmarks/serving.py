@@ -1,8 +1,9 @@
-"""Load: clients that ask without pause, with dynamic batching and without; memory of long sound.
+"""Load: clients that ask without pause, with dynamic batching and without, and with two processes;
+memory of long sound.
 
 Clients are threads here that share the machine with the server, as the browsers of a small office
 would. Each sends recordings one after the other and reads every answer; what is not 200 counts as
-an error. Both servers are up all the time and are asked in turns, round by round, so that what else
+an error. All servers are up all the time and are asked in turns, round by round, so that what else
 the machine does falls on both. Beside the clock, the processor time that the server took for an
 hour of sound is measured, which hardly depends on the neighbours (Linux).
 
@@ -34,22 +35,29 @@ PERCENTILES = (50, 95, 99)
 LENGTHS_S = (600, 7_200)
 BOUNDARY = "auricle-benchmark"
 START_S = 120
-KINDS = {"batching": "true", "without": "false"}
+KINDS = {  # settings, processes
+    "batching": ("batching=true", 1),
+    "without": ("batching=false", 1),
+    "batching, 2 processes": ("batching=true", 2),
+}
 REQUESTS_A_CLIENT = 3  # at least, in every round
 
 
 class Server:
     """A server process on a free port, on the folder `state`."""
 
-    def __init__(self, state: Path, models: Sequence[str], *settings: str) -> None:
+    def __init__(
+        self, state: Path, models: Sequence[str], *settings: str, processes: int = 1
+    ) -> None:
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
         self.state = state
         named = [word for model in models for word in ("--model", model)]
         further = [word for setting in settings for word in ("--set", setting)]
         command = [sys.executable, "-m", "auricle", "serve", *named, "--state", str(state)]
+        many = ["--workers", str(processes)] if processes > 1 else []
         self.process = subprocess.Popen(
-            [*command, "--port", str(self.port), *further], stdout=subprocess.DEVNULL
+            [*command, "--port", str(self.port), *many, *further], stdout=subprocess.DEVNULL
         )
         until_s = time.monotonic() + START_S
         while not self.answers():
@@ -65,13 +73,13 @@ class Server:
             return False
 
     def cpu_s(self) -> float:
-        """Processor time that it took so far; 0 where /proc does not tell."""
+        """Processor time that its processes took so far; 0 where /proc does not tell."""
+        own = Path(f"/proc/{self.process.pid}")
         try:
-            stat = Path(f"/proc/{self.process.pid}/stat").read_text(encoding="utf-8")
+            children = (own / "task" / own.name / "children").read_text(encoding="ascii").split()
+            return sum(_cpu_s(process) for process in (own.name, *children))
         except OSError:
             return 0.0
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
     def memory_mb(self, name: str = "VmHWM") -> float:
         lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
@@ -83,11 +91,17 @@ class Server:
         return self.process.wait()
 
 
+def _cpu_s(process: str) -> float:
+    stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    user, system = stat.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def server(models: Sequence[str], *settings: str) -> Iterator[Server]:
-    """A fresh server process."""
+def server(models: Sequence[str], *settings: str, processes: int = 1) -> Iterator[Server]:
+    """A fresh server."""
     with tempfile.TemporaryDirectory() as state:
-        made = Server(Path(state), models, *settings)
+        made = Server(Path(state), models, *settings, processes=processes)
         try:
             yield made
         finally:
@@ -201,13 +215,15 @@ def memory_mb(model: str, clip: Any, rate_hz: int, seconds: float) -> float:
 def compare(
     chosen: argparse.Namespace, bodies: Sequence[tuple[bytes, float]], numbers: dict[str, Any]
 ) -> list[tuple[str, str]]:
-    """Both servers under each number of clients, in turns."""
+    """All servers under each number of clients, in turns."""
     rows = []
     with contextlib.ExitStack() as stack:
         further = ("concurrency=1000", *chosen.set)
         servers = {
-            kind: stack.enter_context(server([chosen.model], f"batching={value}", *further))
-            for kind, value in KINDS.items()
+            kind: stack.enter_context(
+                server([chosen.model], setting, *further, processes=processes)
+            )
+            for kind, (setting, processes) in KINDS.items()
         }
         for asked in servers.values():
             load(asked.port, bodies[:8], 4)  # warms up
@@ -258,7 +274,7 @@ def main() -> None:
     options.add_argument("--minutes", type=float, default=10.0, help="of sound (%(default)s)")
     options.add_argument("--clients", type=int, nargs="+", default=CLIENTS)
     options.add_argument("--rounds", type=int, default=2, help="of each server (%(default)s)")
-    options.add_argument("--set", action="append", default=[], help="key=value, of both servers")
+    options.add_argument("--set", action="append", default=[], help="key=value, of all servers")
     options.add_argument("--no-memory", action="store_true", help="leave the long recordings out")
     chosen = options.parse_args()
     common.warn_if_busy()

@@ -133,7 +133,6 @@ def test_hotwords_are_heard_in_and_outside_the_vocabulary() -> None:
     closed = Lexicon.of(["a", "ab"])
     assert words(BeamDecoder(CHARS, lexicon=closed, hotwords=["ac"]), log_probs) == "ac ab"
     assert words(BeamDecoder(CHARS, hotwords=["ac"]), log_probs) == "ac ab"
-    assert words(BeamDecoder(CHARS, hotwords=["ca bc ac"]), log_probs) == "ac ab"
     for without_letters in ("", " "):
         with pytest.raises(ConfigError, match="no hotword"):
             BeamDecoder(CHARS, hotwords=[without_letters])
@@ -162,6 +161,42 @@ def test_an_unknown_hotword_is_taken_to_be_as_rare_as_the_rarest_word() -> None:
     lm.values[0] = -20.0
     (best,) = BeamDecoder(CHARS, settings, lm=lm, hotwords=["abc"]).decode(spoken("abc", 0.9999))
     assert best.lm == pytest.approx(0.5 * -20.0 + 3.0 - 0.5)
+
+
+@pytest.mark.parametrize("lm", [FlatModel("a", "b", "c"), None])
+@pytest.mark.parametrize(
+    ("phrases", "text", "worth"),
+    [
+        (["a b"], "a b", 2),
+        (["a b"], "c a b c", 2),
+        (["a b"], "a c b", 0),  # lent, and taken back
+        (["a b"], "b a", 0),  # open at the end
+        (["a b"], "a a b", 2),  # not the first a, but the second
+        (["a b"], "a b a b", 4),
+        (["a b c", "b a"], "a b a", 2),  # the other one began within
+        (["a b", "a b c"], "a b a", 2),  # the longer one is lent its third word only
+        (["a b", "a b c"], "a b c", 3),
+        (["a b", "c"], "a c", 1),
+    ],
+)
+def test_a_phrase_is_worth_its_bonus_as_a_whole(
+    lm: FlatModel | None, phrases: list[str], text: str, worth: int
+) -> None:
+    log_probs = spoken(text, 0.9999)
+    settings = BeamSettings(hotword=3.0)
+    (before,) = BeamDecoder(CHARS, settings, lm=lm).decode(log_probs)
+    (after,) = BeamDecoder(CHARS, settings, lm=lm, hotwords=phrases).decode(log_probs)
+    assert after.words == before.words == tuple(text.split())
+    assert after.score - before.score == pytest.approx(3.0 * worth, abs=1e-3)
+
+
+def test_a_name_in_a_phrase_that_no_vocabulary_has_is_heard_without_the_rest() -> None:
+    lm = FlatModel("ab", "a", "b")
+    log_probs = np.concatenate([spoken("a"), heard({"b": 0.6, "c": 0.3}), spoken(" ab", 0.9999)])
+    assert words(BeamDecoder(CHARS, lm=lm, hotwords=["ac b"]), log_probs) == "ac ab"
+    (whole,) = BeamDecoder(CHARS, lm=lm, hotwords=["ac b"]).decode(spoken("ac b", 0.9999))
+    (alone,) = BeamDecoder(CHARS, lm=lm, hotwords=["ac"]).decode(spoken("ac b", 0.9999))
+    assert whole.lm - alone.lm == pytest.approx(8.0)  # for b; the name has its own already
 
 
 def test_a_hotword_is_followed_from_its_first_letter() -> None:

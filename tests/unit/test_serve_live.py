@@ -150,6 +150,27 @@ def test_stable_words_are_never_taken_back_and_nothing_is_lost(
         assert finals == wanted
 
 
+def test_who_is_late_hears_the_newest_and_loses_no_word() -> None:
+    sound = np.concatenate([spoken(*range(1, 9)), spoken(-2.0), spoken(9, -2.0)])
+    heard_s: list[float] = []
+
+    def costly(samples: Float32) -> tuple[Word, ...]:
+        heard_s.append(len(samples) / RATE_HZ)
+        return hear(samples)
+
+    utterances = session(costly)
+    told = [*utterances.push(sound), *utterances.finish()]
+    finals = [texts(each) for each in told if each.kind == "final"]
+    assert [word for words in finals for word in words] == [f"w{n}" for n in range(1, 10)]
+    assert len(heard_s) <= 4  # not once for each of its 20 steps
+    heard_s.clear()
+    utterances = session(costly)  # a long one is heard as often as it must be cut
+    told = [*utterances.push(spoken(*range(1, 101))), *utterances.finish()]
+    assert max(heard_s) <= LiveSettings().longest_s + LiveSettings().step_s
+    words = [word for each in told if each.kind == "final" for word in texts(each)]
+    assert words == [f"w{n}" for n in range(1, 101)]
+
+
 def test_an_utterance_without_a_pause_is_cut_at_its_quietest() -> None:
     settings = LiveSettings(longest_s=4.0)
     finals = [e for e in run(spoken(*range(1, 30)), always(90), settings) if e.kind == "final"]
@@ -222,7 +243,7 @@ def test_what_is_spoken_is_heard_as_the_file_would_be(server: Running, rate_hz: 
         connection.send(json.dumps({"type": "input_audio_buffer.commit"}))
         got = messages(connection, "committed")
     words = [word["word"] for each in got if each["type"] == "final" for word in each["words"]]
-    assert [each["type"] for each in got].count("partial") >= 5
+    assert "partial" in [each["type"] for each in got]
     # where the utterance ends changes the normalisation, and so a letter here and there
     assert cer([expected.text], [" ".join(words)]) < 0.5
 

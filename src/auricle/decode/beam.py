@@ -68,7 +68,7 @@ class BeamDecoder:
         lexicon: the vocabulary instead. Closed (`settings.closed`, else its own word for it),
             nothing else is heard; with pronunciations, it is how phonemes become words.
         hotwords: worth `settings.hotword` more, also if no vocabulary has them; a phrase counts
-            word by word.
+            as a whole (`hotwords`).
 
     Raises:
         ConfigError: for a hotword or a whole lexicon that the symbols cannot spell; or to hear only

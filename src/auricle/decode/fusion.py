@@ -4,6 +4,7 @@ A word that is complete is worth, in natural logarithms,
 
     alpha * log p(word | the words before it) + beta + bonus(word).
 
+and a phrase among the hotwords its bonus for each of its words, if all of them come (`hotwords`).
 An unknown word, one outside the vocabulary, has the bonus `unknown + unknown_letter * letters`: it
 must be spelt, else one endless unknown word would be cheaper than many doubtful ones.
 
@@ -14,15 +15,17 @@ when the word ends, its true value takes that place.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auricle.decode.hotwords import split_hotwords
+from auricle.decode.hotwords import NOTHING, Phrases, split_hotwords
 from auricle.decode.lexicon import NO_LETTER, ROOT, Ints, Lexicon, Spelling, Trie
 from auricle.errors import ConfigError
 from auricle.text import Tokenizer
+
+State = TypeVar("State", int, NDArray[np.int64])  # of the language model and of phrases
 
 UNKNOWN = 0  # the id of <unk> in a language model, and the entry of words that no entry spells
 SPECIAL = 3  # ids of a language model that are no words: <unk>, <s>, </s>
@@ -93,7 +96,7 @@ class Fusion:
         self.lm, self.worth = lm, worth
         self.letters, self.closes = spelling.table, spelling.closes
         hot = split_hotwords(hotwords)
-        pairs = _vocabulary(spelling, lm, lexicon, hot)
+        pairs, strange = _vocabulary(spelling, lm, lexicon, hot)
         spellings = [letters for _, letters in pairs]
         self.trie = Trie(spellings, len(spelling.numbers) + 1)
         order = np.argsort(self.trie.ends, kind="stable")  # words that sound alike stand together
@@ -104,28 +107,33 @@ class Fusion:
         self.variants = np.maximum(1, np.bincount(ends, minlength=self.trie.sink + 1))
         self.sounds_alike = bool((self.variants > 1).any())
         self.ids = lm.word_ids(self.words) if lm else np.zeros(len(self.words), np.int64)
-        chosen = set(hot)
+        # A name that no vocabulary has can only be heard with a bonus of its own, even in a phrase.
+        chosen = {hotword.strip() for hotword in hotwords} | strange
         self._hot = [entry for entry, word in enumerate(self.words) if word in chosen]
+        self._phrases, self._numbers = Phrases.of(hotwords, self.words, worth.hotword, strange)
         limited = lm is not None or lexicon is not None
         self.bonus = self._bonuses(lexicon, limited=limited)
         self._letter = worth.unknown_letter if limited else 0.0
         self._length = (self.letters != NO_LETTER).sum(axis=1)
-        self.most = max(0.0, (worth.beta if lm else 0.0) + float(self.bonus.max()))
+        best = (worth.beta if lm else 0.0) + float(self.bonus.max())
+        self.most = max(0.0, best + self._phrases.most)
         self.ahead = self._look_ahead(order)
 
     @property
     def start(self) -> int:
-        """The state of the language model before the first word."""
-        return self.lm.start if self.lm else 0
+        """The state before the first word: of the language model, and the place in a phrase."""
+        return self._joined(self.lm.start if self.lm else 0, NOTHING)
 
     def close(
         self, states: NDArray[np.int64], nodes: Ints, variants: Ints
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The value of the words at `nodes` after `states`, (M,), and the states that follow."""
         entries = self.entries[nodes] + variants
-        values, following = self._value(states, entries)
+        states, places = self._parted(states)
+        values, states = self._value(states, entries)
+        gains, places = self._phrases.advance(places, self._numbers[entries])
         letters = np.where(entries == UNKNOWN, self.trie.depths[nodes], 0)
-        return values + self._letter * letters, following
+        return values + gains + self._letter * letters, self._joined(states, places)
 
     def lose(self, nodes: Ints, symbols: Ints) -> NDArray[np.float64]:
         """What letters cost, (M,), that make an unknown word of what was heard of it until then."""
@@ -135,16 +143,25 @@ class Fusion:
 
     def end(self, states: NDArray[np.int64]) -> NDArray[np.float64]:
         """The value of ending the sentence after `states`, (M,)."""
+        states, places = self._parted(states)
+        back: NDArray[np.float64] = -self._phrases.held[places]
         if self.lm is None:
-            return np.zeros(len(states))
+            return back
         log_probs, _ = self.lm.advance(states, np.full(len(states), END, np.int64))
-        return self.worth.alpha * log_probs.astype(np.float64)
+        return back + self.worth.alpha * log_probs.astype(np.float64)
 
     def follow(self, nodes: Ints, symbols: Ints) -> Ints:
         """The node after each symbol, (M,), of the same word."""
         for letters in self.letters.T:
             nodes = self.trie.child(nodes, letters[symbols])
         return nodes
+
+    def _joined(self, state: State, place: State) -> State:
+        """One number for the state of the language model and the place in a phrase."""
+        return state * self._phrases.places + place
+
+    def _parted(self, states: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return states // self._phrases.places, states % self._phrases.places
 
     def _value(
         self, states: NDArray[np.int64], entries: Ints
@@ -209,8 +226,11 @@ class Fusion:
 
 def _vocabulary(
     spelling: Spelling, lm: LanguageModel | None, lexicon: Lexicon | None, hot: Sequence[str]
-) -> list[tuple[str, tuple[int, ...]]]:
-    """Words and the numbers of their letters; what the symbols cannot spell is left out."""
+) -> tuple[list[tuple[str, tuple[int, ...]]], set[str]]:
+    """Words and the numbers of their letters, but for what the symbols cannot spell.
+
+    Also the hotwords that are strange: neither the lexicon nor the language model has them.
+    """
     if lexicon is None:
         sounds: list[tuple[str, Sequence[str]]] = (
             [(w, w) for w in lm.symbols[SPECIAL:]] if lm else []
@@ -219,6 +239,8 @@ def _vocabulary(
         sounds = list(zip(lexicon.words, lexicon.sounds, strict=True))
     known = {word for word, _ in sounds}
     sounds += [(word, word) for word in hot if word not in known]
+    limits = known.intersection(lm.symbols) if lm else known
+    strange = {word for word in hot if limits and word not in limits}
     spelt = [(word, spelling.spell(letters)) for word, letters in sounds]
     if missing := [word for word, letters in spelt if letters is None and word in set(hot)]:
         raise ConfigError(
@@ -227,4 +249,4 @@ def _vocabulary(
         )
     if lexicon is not None and not any(letters for _, letters in spelt):
         raise ConfigError("no word of the lexicon can be spelt with the model's symbols")
-    return [(word, letters) for word, letters in spelt if letters]
+    return [(word, letters) for word, letters in spelt if letters], strange

@@ -23,6 +23,7 @@ from auricle.serve.refusals import error_object, refusal
 
 SILENT_S = 60.0  # without a message, the client is taken to be gone
 MESSAGE_BYTES = 2**20  # of one message; the server closes on a longer one
+WAITING = 64  # messages; then the client's own buffers fill
 RATES_HZ = (8_000, 48_000)
 TRY_AGAIN, UNSUPPORTED, TROUBLE = 1013, 1003, 1011  # RFC 6455 and its registry
 
@@ -51,6 +52,46 @@ async def converse(house: House, socket: WebSocket, session: Callable[[], Awaita
 async def _end(socket: WebSocket, code: int, why: str) -> None:
     await socket.send_json({"type": "error", **error_object(400, brief(why))})
     await socket.close(code, why[:60])
+
+
+async def gathered(socket: WebSocket) -> AsyncIterator[Float32 | None]:
+    """As `sounds`, but what came while the last was heard comes as one, up to a commit.
+
+    The socket is read meanwhile: a client that leaves is let go though its sound is not heard yet.
+    """
+    waiting: asyncio.Queue[Float32 | None] = asyncio.Queue(WAITING)
+
+    async def read() -> None:
+        async for samples in sounds(socket):
+            await waiting.put(samples)
+
+    reader = asyncio.create_task(read())
+    try:
+        while True:
+            taker = asyncio.create_task(waiting.get())
+            await asyncio.wait({taker, reader}, return_when=asyncio.FIRST_COMPLETED)
+            if reader.done():
+                taker.cancel()
+                await reader  # raises what it raised
+                return
+            together, commit = _joined(taker.result(), waiting)
+            if len(together):
+                yield together
+            if commit:
+                yield None
+    finally:
+        reader.cancel()
+
+
+def _joined(first: Float32 | None, waiting: asyncio.Queue[Float32 | None]) -> tuple[Float32, bool]:
+    """All that waits, up to a commit, and whether there was one."""
+    parts: list[Float32] = []
+    while first is not None:
+        parts.append(first)
+        if waiting.empty():
+            break
+        first = waiting.get_nowait()
+    return np.concatenate([np.zeros(0, np.float32), *parts]), first is None
 
 
 async def sounds(socket: WebSocket) -> AsyncIterator[Float32 | None]:

@@ -13,6 +13,7 @@ heard); "committed" in answer to a commit; "error", before it closes.
 
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from fastapi import APIRouter, Query, WebSocket
 from auricle import audio
 from auricle.serve.forms import hotwords_of, timed
 from auricle.serve.house import House
-from auricle.serve.incoming import RATES_HZ, converse, sounds
+from auricle.serve.incoming import RATES_HZ, converse, gathered
 from auricle.serve.utterances import Utterances
 from auricle.stream import Heard, Streamer
 
@@ -66,13 +67,14 @@ async def _hear(
         while (each := await house.ears.run(lambda: next(heard, None))) is not None:
             await socket.send_json(shown(each))
 
-    async for samples in sounds(socket):
-        if samples is None:
-            await tell(utterances.finish())
-            await socket.send_json({"type": "committed"})
-        else:
-            house.metrics.sound.add(len(samples) / rate_hz, ROUTE)
-            await tell(utterances.push(resampler.push(samples)))
+    async with aclosing(gathered(socket)) as coming:
+        async for samples in coming:
+            if samples is None:
+                await tell(utterances.finish())
+                await socket.send_json({"type": "committed"})
+            else:
+                house.metrics.sound.add(len(samples) / rate_hz, ROUTE)
+                await tell(utterances.push(resampler.push(samples)))
 
 
 def shown(heard: Heard) -> dict[str, Any]:

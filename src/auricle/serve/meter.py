@@ -10,6 +10,7 @@ to a commit; "error", before it closes.
 """
 
 from collections.abc import Iterator
+from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, WebSocket
@@ -18,7 +19,7 @@ from pydantic import BaseModel, Field
 from auricle import audio
 from auricle.serve.forms import MOST_LABELS, TOP_LABELS, labelled
 from auricle.serve.house import House
-from auricle.serve.incoming import RATES_HZ, converse, sounds
+from auricle.serve.incoming import RATES_HZ, converse, gathered
 from auricle.serve.labelling import Labeller, Level, Meter
 from auricle.spotting import Spotter, SpottingSettings
 
@@ -68,13 +69,14 @@ async def _serve(house: House, socket: WebSocket, wish: Wish) -> None:
     await socket.send_json(
         {"type": "session.created", "model": labeller.name, "threshold": wish.threshold}
     )
-    async for samples in sounds(socket):
-        if samples is None:
-            await tell(meter.finish())
-            await socket.send_json({"type": "committed"})
-        else:
-            house.metrics.sound.add(len(samples) / wish.rate, ROUTE)
-            await tell(meter.push(resampler.push(samples)))
+    async with aclosing(gathered(socket)) as coming:
+        async for samples in coming:
+            if samples is None:
+                await tell(meter.finish())
+                await socket.send_json({"type": "committed"})
+            else:
+                house.metrics.sound.add(len(samples) / wish.rate, ROUTE)
+                await tell(meter.push(resampler.push(samples)))
 
 
 def messages(level: Level, top: int) -> Iterator[dict[str, Any]]:

@@ -17,8 +17,8 @@ class Utterances:
         self._state = streamer.start()
 
     def push(self, samples: Float32) -> Iterator[Heard]:
-        """(n,) new samples, n as it comes; what is heard by them."""
-        yield from self._take(self._streamer.hear(samples, self._state))
+        """(n,) new samples, all that came since the last; what is heard by them."""
+        yield from self._take(self._streamer.hear(samples, self._state, late=True))
 
     def finish(self) -> Iterator[Heard]:
         """The utterance is over, whoever says so: its final words, if any."""

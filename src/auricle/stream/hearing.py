@@ -26,6 +26,10 @@ class Hearing(Protocol):
     """An utterance, with the silence before it, as far as it was heard."""
 
     @property
+    def again(self) -> bool:
+        """Whether `words` hears all of it again: then each call costs as much as all before it."""
+
+    @property
     def samples(self) -> int:
         """N, so far."""
 
@@ -57,6 +61,10 @@ class Rehearing:
     hear: Hear
     rate_hz: int
     recent: Float32 = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    @property
+    def again(self) -> bool:
+        return True
 
     @property
     def samples(self) -> int:
@@ -177,6 +185,10 @@ class LiveHearing:
     def start(cls, ear: Ear, kept_s: float) -> Self:
         flow = Flow.start(ear)
         return cls(flow, (flow,), np.zeros(0, np.float32), kept_s)
+
+    @property
+    def again(self) -> bool:
+        return False
 
     @property
     def samples(self) -> int:

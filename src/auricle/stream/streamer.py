@@ -141,14 +141,24 @@ class Streamer:
         """The utterance is over, whoever says so."""
         return self._collected(self.end(state), state)
 
-    def hear(self, samples: Float32, state: State) -> Iterator[tuple[Heard | None, State]]:
-        """As `step`, one step after the other: what is heard by it, if anything, and the state."""
+    def hear(
+        self, samples: Float32, state: State, *, late: bool = False
+    ) -> Iterator[tuple[Heard | None, State]]:
+        """As `step`, one step after the other: what is heard by it, if anything, and the state.
+
+        Args:
+            late: sound waits for its words: a model that hears all of an utterance again at every
+                step leaves out those steps whose words nobody waits for, as newer sound is here.
+        """
         sound = np.concatenate([state.pending, samples])
         step = round(self.settings.step_s * self.rate_hz)
         while len(sound) >= step:  # a client may send a minute at once
             block, sound = sound[:step], sound[step:]
-            heard, state = self._step(replace(state, hearing=state.hearing.step(block)))
-            state = replace(state, pending=sound)
+            state = replace(state, hearing=state.hearing.step(block), pending=sound)
+            full = state.hearing.samples >= self.settings.longest_s * self.rate_hz
+            if late and state.hearing.again and len(sound) >= step and not full:
+                continue
+            heard, state = self._step(state)
             yield heard, state
         yield None, replace(state, pending=sound.copy())
 
