@@ -357,8 +357,11 @@ def test_ctrl_c_says_how_to_go_on(
     words = ["auricle", "transcribe", str(clip), "--model", str(model)]
     for more, told in (
         ([], "interrupted\n"),
+        (["--output", "new"], "interrupted\n"),
         (["--output", "out"], "interrupted; what is written to out/ is kept: --skip-done goes on"),
     ):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "earlier.txt").touch()
         monkeypatch.setattr(sys, "argv", [*words, *more])
         monkeypatch.chdir(tmp_path)
         with pytest.raises(SystemExit) as stop:

@@ -258,6 +258,15 @@ def test_a_request_that_comes_again_is_the_same_job(server: Running) -> None:
     first, second = post(server.url, headers=headers), post(server.url, headers=headers)
     other = post(server.url, headers=headers | {"Authorization": "Bearer other"})
     assert first.json()["id"] == second.json()["id"] != other.json()["id"]
+    kept = set((server.state / "recordings").iterdir())
+    another = {"file": ("a.flac", (CLIPS / "window.flac").read_bytes())}
+    for refused in (
+        post(server.url, headers=headers, data={"prompt": "water"}),
+        httpx.post(f"{server.url}/v1/jobs", headers=headers, files=another),
+    ):
+        assert refused.status_code == 409
+        assert refused.json()["error"]["code"] == "idempotency_key_reused"
+    assert set((server.state / "recordings").iterdir()) <= kept
 
 
 def test_a_job_can_be_forgotten(server: Running) -> None:

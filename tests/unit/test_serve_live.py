@@ -294,8 +294,10 @@ def test_models_and_rates_that_are_not_there_are_refused(server: Running) -> Non
     with open_socket(server, "?model=klingon") as connection:
         assert "there is english" in messages(connection, "error")[-1]["error"]["message"]
     for rate in ("0", "1000000", "x"):
-        with pytest.raises(InvalidStatus), open_socket(server, f"?rate={rate}"):
+        with pytest.raises(InvalidStatus) as caught, open_socket(server, f"?rate={rate}"):
             pass
+        assert caught.value.response.status_code == 422
+        assert "query.rate" in json.loads(caught.value.response.body)["error"]["message"]
 
 
 def test_another_page_cannot_listen_in(server: Running) -> None:
@@ -309,8 +311,9 @@ def test_another_page_cannot_listen_in(server: Running) -> None:
 
 def test_a_key_comes_by_the_protocol(tmp_path: Path) -> None:
     with serving(tmp_path, api_keys=["key"]) as locked:
-        with pytest.raises(InvalidStatus), open_socket(locked):
+        with pytest.raises(InvalidStatus) as caught, open_socket(locked):
             pass
+        assert caught.value.response.status_code == 401
         given: Any = ["realtime", "openai-insecure-api-key.key"]
         with open_socket(locked, subprotocols=given) as connection:
             assert connection.subprotocol == "realtime"

@@ -87,6 +87,11 @@ class Decoding:
                 markup=False,
                 soft_wrap=True,
             )
+        if self.greedy and recognizer.lexicon is not None and recognizer.lexicon.pronounced:
+            errors.print(
+                "note: this model hears how words sound; with --greedy, what sounds like no word of"
+                " its lexicon is written as it sounds, in capitals. Without it, it does better."
+            )
         return {"hotwords": words, "decode": self.settings(recognizer.decode)}
 
     def model(self) -> NgramModel | None:

@@ -68,7 +68,8 @@ def serve(
     resolved = resolve(ServeSettings, None, settings or (), **values)
     if not resolved.api_keys and not is_loopback(resolved.host):
         errors.print("warning: other machines can reach this server, and no API keys are set")
-    run(resolved, workers)
+    names = ", ".join(resolved.models)
+    run(resolved, workers, lambda url: errors.print(f"{url} answers with {names}; Ctrl-C stops it"))
 
 
 def _named(word: str) -> tuple[str, str]:

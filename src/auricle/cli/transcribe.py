@@ -102,7 +102,7 @@ def _hint(folder: Path | None) -> Iterator[None]:
     try:
         yield
     except Interrupted as stop:
-        if folder:
+        if folder and any(folder.rglob("*")):
             stop.add_note(
                 f"what is written to {folder}{os.sep} is kept: --skip-done goes on from it"
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 from anyio.to_thread import run_sync
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import PlainTextResponse
 from starlette.exceptions import HTTPException
 
@@ -57,6 +57,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
     app.add_middleware(Guard, settings=settings, metrics=house.metrics)
     app.add_exception_handler(HTTPException, refusals.on_refusal)
     app.add_exception_handler(RequestValidationError, refusals.on_invalid)
+    app.add_exception_handler(WebSocketRequestValidationError, refusals.on_invalid_live)
     app.add_exception_handler(AuricleError, refusals.on_trouble)
     for part in (transcriptions, classifications, jobroutes, live, meter):
         app.include_router(part.router(house))

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from auricle.errors import AuricleError, brief
 from auricle.runtime import Float32
 from auricle.serve.house import House
-from auricle.serve.refusals import error_object, refusal
+from auricle.serve.refusals import MESSAGE_LETTERS, error_object, refusal
 
 SILENT_S = 60.0  # without a message, the client is taken to be gone
 MESSAGE_BYTES = 2**20  # of one message; the server closes on a longer one
@@ -50,11 +50,11 @@ async def converse(house: House, socket: WebSocket, session: Callable[[], Awaita
 
 
 async def _end(socket: WebSocket, code: int, why: str) -> None:
-    await socket.send_json({"type": "error", **error_object(400, brief(why))})
+    await socket.send_json({"type": "error", **error_object(400, why[:MESSAGE_LETTERS])})
     await socket.close(code, why[:60])
 
 
-async def gathered(socket: WebSocket) -> AsyncIterator[Float32 | None]:
+async def gathered(socket: WebSocket) -> AsyncGenerator[Float32 | None, None]:
     """As `sounds`, but what came while the last was heard comes as one, up to a commit.
 
     The socket is read meanwhile: a client that leaves is let go though its sound is not heard yet.

@@ -81,7 +81,7 @@ class Jobs:
         """Take over an upload: when this returns, a loss of power does not lose it.
 
         Raises:
-            HTTPException: 429 when too many wait.
+            HTTPException: 429 when too many wait; 409 for the idempotency key of another request.
         """
         if self.store.counts().get("queued", 0) >= self._settings.jobs_waiting:
             raise refusal(
@@ -105,6 +105,12 @@ class Jobs:
             raise
         if accepted.id != job_id:
             kept.unlink(missing_ok=True)
+            if not accepted.asks_for(job):
+                raise refusal(
+                    HTTPStatus.CONFLICT,
+                    f"this Idempotency-Key came before, with {accepted.name}: take another key",
+                    code="idempotency_key_reused",
+                )
         self._changed.set()
         return accepted
 

@@ -68,6 +68,11 @@ class Job:
     result: Mapping[str, Any] | None
     error: str | None
 
+    def asks_for(self, other: "Job") -> bool:
+        """Whether it is what the other asks for: such a recording, by the same model."""
+        same = ("name", "model", "hotwords", "duration_s")
+        return all(getattr(self, field) == getattr(other, field) for field in same)
+
 
 class JobStore:
     """The table. Its methods are short transactions; call them from any thread.

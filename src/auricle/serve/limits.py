@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auricle.serve.metrics import Metrics
-from auricle.serve.refusals import refusal, respond
+from auricle.serve.refusals import can_be_told, refusal, respond
 from auricle.serve.settings import ServeSettings
 
 OPEN_PATHS = ("/", "/health", "/docs", "/openapi.json")  # and /page/: no key is needed for them
@@ -164,10 +164,10 @@ class Guard:
         except HTTPException as error:
             self.metrics.refused.add(1, HTTPStatus(error.status_code).name.lower())
             self.metrics.requests.add(1, "refused", str(error.status_code))
-            if scope["type"] == "websocket":
-                await send({"type": "websocket.close", "code": 1008})
-            else:
+            if can_be_told(scope):
                 await respond(error)(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 1008})
             return
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
@@ -196,9 +196,10 @@ class Guard:
         open_path = scope["path"] in OPEN_PATHS or scope["path"].startswith("/page/")
         open_path = open_path or scope.get("method") == "OPTIONS"
         if self._keys and not open_path and not self._known(key):
+            what = "this API key is not known" if key else "an API key is needed"
             raise refusal(
                 HTTPStatus.UNAUTHORIZED,
-                "an API key is needed: Authorization: Bearer KEY",
+                f"{what}: Authorization: Bearer KEY",
                 code="invalid_api_key",
             )
         if not open_path:

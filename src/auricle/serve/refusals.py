@@ -5,12 +5,15 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from fastapi import HTTPException, Request
-from fastapi.exceptions import RequestValidationError
+from fastapi import HTTPException, Request, WebSocket
+from fastapi.exceptions import RequestValidationError, WebSocketRequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import Scope
 
 from auricle.errors import AuricleError, ConfigError, DataError, brief
+
+MESSAGE_LETTERS = 500  # of what is wrong
 
 
 def refusal(
@@ -69,6 +72,24 @@ async def on_refusal(_: Request, error: Exception) -> Response:
 async def on_invalid(_: Request, error: Exception) -> Response:
     """Handler of bodies, paths and queries that are not what the route takes."""
     assert isinstance(error, RequestValidationError)
+    return _invalid(error)
+
+
+async def on_invalid_live(socket: WebSocket, error: Exception) -> None:
+    """The same for the query of a websocket."""
+    assert isinstance(error, WebSocketRequestValidationError)
+    if can_be_told(socket.scope):
+        await socket.send_denial_response(_invalid(error))
+    else:
+        await socket.close(code=1008)
+
+
+def can_be_told(scope: Scope) -> bool:
+    """Whether an answer may be sent: to a websocket that is refused, not by every server."""
+    return scope["type"] == "http" or "websocket.http.response" in scope.get("extensions", {})
+
+
+def _invalid(error: RequestValidationError | WebSocketRequestValidationError) -> JSONResponse:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     message = f"{brief(where)}: {first['msg'].removeprefix('Value error, ')}"
@@ -79,4 +100,4 @@ async def on_invalid(_: Request, error: Exception) -> Response:
 async def on_trouble(_: Request, error: Exception) -> Response:
     """Handler of what auricle raises where no route expected it."""
     status = HTTPStatus.SERVICE_UNAVAILABLE
-    return JSONResponse(error_object(status, brief(str(error))), status)
+    return JSONResponse(error_object(status, str(error)[:MESSAGE_LETTERS]), status)

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NoReturn
@@ -87,8 +87,14 @@ def listen(settings: ServeSettings) -> socket.socket:
     return listening
 
 
-def serve(settings: ServeSettings, workers: int = 1) -> None:
+def serve(
+    settings: ServeSettings, workers: int = 1, told: Callable[[str], None] = lambda _: None
+) -> None:
     """Serve until told to stop (SIGTERM, Ctrl-C); then finish what was accepted.
+
+    Args:
+        workers: processes.
+        told: where it listens; those who come before all models are loaded wait for an answer.
 
     Raises:
         ModelError: a bundle cannot be used.
@@ -96,6 +102,7 @@ def serve(settings: ServeSettings, workers: int = 1) -> None:
         ConfigError: the address is taken, or not one of this machine.
     """
     with listen(settings) as listening, _told_to_stop():
+        told(_url(settings.host, listening.getsockname()[1]))
         if workers == 1:
             config = configure(settings, create_app(settings))
             uvicorn.Server(config).run(sockets=[listening])
@@ -107,6 +114,12 @@ def serve(settings: ServeSettings, workers: int = 1) -> None:
             from uvicorn.supervisors import Multiprocess
 
             Multiprocess(config, sockets=[listening]).run()
+
+
+def _url(host: str, port: int) -> str:
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # for this machine's browser
+    here = everywhere.get(host, host)
+    return f"http://[{here}]:{port}" if ":" in here else f"http://{here}:{port}"
 
 
 @contextmanager
