@@ -381,6 +381,17 @@ def test_json_of_several_is_a_line_each(run: Run, folder: Path, sounds: Path) ->
     assert alone | {"file": str(sounds / "a.wav")} == facts[0]
 
 
+def test_all_settings_of_the_server_are_shown_but_its_keys(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("fastapi")
+    (tmp_path / "keys.txt").write_text("secret\n")
+    told = run(
+        "serve", "--show", "--set", "upload_mb=7", "--api-keys", tmp_path / "keys.txt"
+    ).stdout
+    assert re.search(r"^upload_mb +7\.0 +of a transcription", told, re.M)
+    assert "secret" not in told
+    assert "live_sessions" in told
+
+
 # --- doctor, prepare -----------------------------------------------------------------------------
 
 

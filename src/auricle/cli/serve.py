@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from auricle.cli.display import errors
+from auricle.cli.display import errors, output, table
 from auricle.errors import ConfigError
 
 KEYS_VARIABLE = "AURICLE_API_KEYS"
@@ -38,12 +38,14 @@ def serve(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Any other setting, as key=value.")
     ] = None,
+    show: Annotated[bool, typer.Option(help="Print all settings and stop.")] = False,
 ) -> None:
     """
     Examples:
     - `auricle serve`, then open http://127.0.0.1:8000 or point OpenAI's client to its `/v1`
     - `auricle serve --model commands=commands.auricle --model english`
     - `auricle serve --host 0.0.0.0 --api-keys keys.txt --set requests_per_minute=60`
+    - `auricle serve --show` (all that `--set` may set: limits, batches, deadlines)
 
     Answers OpenAI's audio interface, live sound over a websocket, and a page for people.
     """
@@ -66,6 +68,14 @@ def serve(
     values |= {"origins": allow_origin or [], "hosts": [name.lower() for name in allow_host or []]}
     values |= {"state": str(state)} if state else {}
     resolved = resolve(ServeSettings, None, settings or (), **values)
+    if show:
+        rows = [
+            [name, str(getattr(resolved, name)), each.description or ""]
+            for name, each in ServeSettings.model_fields.items()
+            if name != "api_keys"  # nobody else's to read
+        ]
+        output.print(table(["setting", "value", "meaning"], rows, numbers=False))
+        return
     if not resolved.api_keys and not is_loopback(resolved.host):
         errors.print("warning: other machines can reach this server, and no API keys are set")
     names = ", ".join(resolved.models)

@@ -5,8 +5,8 @@ answers with labels. A window as long as the model's clips slides over it, `hop`
 
 From the server, JSON: "session.created"; "labels", for every window, with `start`, `end` and the
 likeliest `labels`, each averaged over the last `smoothing` windows; "detection", when the average
-of a label passes `threshold`, with `label`, `start`, `end` and `confidence`; "committed" in answer
-to a commit; "error", before it closes.
+of a label passes `threshold`, with `label`, `start`, `end` and `confidence`, at most once in
+`refractory` seconds; "committed" in answer to a commit; "error", before it closes.
 """
 
 from collections.abc import Iterator
@@ -37,10 +37,13 @@ class Wish(BaseModel):
     hop: float | None = Field(None, ge=HOPS_S[0], le=HOPS_S[1])
     threshold: float = Field(USUAL.threshold, ge=0, le=1)
     smoothing: int = Field(USUAL.smoothing, ge=1, le=100)
+    refractory: float = Field(USUAL.refractory_s, ge=0, le=3_600)
 
     def meter(self, labeller: Labeller) -> Meter:
         """A session of the model."""
-        settings = SpottingSettings(threshold=self.threshold, smoothing=self.smoothing)
+        settings = SpottingSettings(
+            threshold=self.threshold, smoothing=self.smoothing, refractory_s=self.refractory
+        )
         return Meter(labeller, Spotter(labeller.classifier.labels.names, settings), self.hop)
 
 

@@ -28,8 +28,7 @@ class ServeSettings(Settings):
 
     api_keys: tuple[str, ...] = Field((), description="one of them is needed; none: open")
     origins: tuple[str, ...] = Field((), description="other web pages that may call, https://a.b")
-    hosts: tuple[str, ...] = Field((), description="names that the server answers to; empty: see "
-                                   "limits.host_is_ours")  # fmt: skip
+    hosts: tuple[str, ...] = Field((), description="names it answers to; empty: the host's own")
 
     upload_mb: float = Field(100.0, gt=0, le=100_000, description="of a transcription request")
     longest_s: float = Field(2 * HOUR_S, gt=0, le=100 * HOUR_S, description="of its recording")

@@ -131,7 +131,10 @@ function finished() {
 }
 
 async function speak() {
-  if (stop) return stop();
+  if (stop) {
+    say("Finishing ...");
+    return stop();
+  }
   begin("spoken");
   const blocks = [];
   $("speak").setAttribute("aria-pressed", "true");
