@@ -44,17 +44,16 @@ class Phrases:
         """`phrases` of numbers of words; `worth` of each number, that of `OTHER` included."""
         children, held, fails = _trie(phrases, worth)
         self.places = len(children)
-        self.held = np.array(held)
-        self._next = np.zeros((self.places, len(worth)), np.int64)
-        self._gain = np.zeros((self.places, len(worth)))
-        for place in range(self.places):  # every place comes after the one that it falls back to
-            back = fails[place]
-            if place != NOTHING:
-                self._next[place] = self._next[back]
-                self._gain[place] = self._gain[back] + held[back] - held[place]
-            for number, child in children[place].items():
-                self._next[place, number], self._gain[place, number] = child, worth[number]
-        self.most = float(self._gain.max())
+        self.held, self._fails, self._worth = np.array(held), np.array(fails), np.array(worth)
+        steps = {(place, n): child for place, of in enumerate(children) for n, child in of.items()}
+        self._keys = np.array([place * len(worth) + n for place, n in steps], np.int64)
+        order = np.argsort(self._keys)
+        self._keys = self._keys[order]
+        self._children = np.array(list(steps.values()), np.int64)[order]
+        given = [0.0]  # by falling back, at most: every place comes after where it falls back to
+        for place, back in list(enumerate(fails))[1:]:
+            given.append(max(0.0, held[back] - held[place] + given[back]))
+        self.most = max(worth) + max(given)
 
     @classmethod
     def of(
@@ -73,7 +72,22 @@ class Phrases:
 
     def advance(self, places: Ints, numbers: Ints) -> tuple[NDArray[np.float64], Ints]:
         """What words are worth, (M,), that come at these places; and where one is after them."""
-        return self._gain[places, numbers], self._next[places, numbers]
+        places = places.copy()
+        gains, after = np.zeros(len(places)), np.full(len(places), NOTHING)
+        waiting = np.arange(len(places) if len(self._keys) else 0)
+        while len(waiting):
+            at = places[waiting]
+            keys = at * len(self._worth) + numbers[waiting]
+            found = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+            goes_on = self._keys[found] == keys
+            there = waiting[goes_on]
+            gains[there] += self._worth[numbers[there]]
+            after[there] = self._children[found[goes_on]]
+            falls = ~goes_on & (at != NOTHING)
+            waiting, at = waiting[falls], at[falls]
+            gains[waiting] += self.held[self._fails[at]] - self.held[at]
+            places[waiting] = self._fails[at]
+        return gains, after
 
 
 def _trie(
