@@ -143,12 +143,11 @@ class Fusion:
 
     def end(self, states: NDArray[np.int64]) -> NDArray[np.float64]:
         """The value of ending the sentence after `states`, (M,)."""
-        states, places = self._parted(states)
-        back: NDArray[np.float64] = -self._phrases.held[places]
         if self.lm is None:
-            return back
+            return np.zeros(len(states))
+        states, _ = self._parted(states)
         log_probs, _ = self.lm.advance(states, np.full(len(states), END, np.int64))
-        return back + self.worth.alpha * log_probs.astype(np.float64)
+        return self.worth.alpha * log_probs.astype(np.float64)
 
     def follow(self, nodes: Ints, symbols: Ints) -> Ints:
         """The node after each symbol, (M,), of the same word."""

@@ -31,9 +31,9 @@ def split_hotwords(hotwords: Iterable[str]) -> tuple[str, ...]:
 class Phrases:
     """Hotwords of several words, whose bonus counts for the whole phrase alone.
 
-    Each word that goes on with a phrase is worth the bonus; as soon as another comes, all that the
-    open phrase was worth is taken back. So *the* gains nothing outside of *the old courtyard*.
-    What is left open may be the beginning of another phrase (Aho and Corasick 1975).
+    It is paid with the last word: so *the* gains nothing outside of *the old courtyard*, nor does a
+    hypothesis that it begins push better ones out of the beam. Where a phrase breaks off, its last
+    words may begin another one (Aho and Corasick 1975).
 
     Attributes:
         places: how many there are; at each some words of phrases have been heard.
@@ -42,18 +42,12 @@ class Phrases:
 
     def __init__(self, phrases: Sequence[Sequence[int]], worth: Sequence[float]) -> None:
         """`phrases` of numbers of words; `worth` of each number, that of `OTHER` included."""
-        children, held, fails = _trie(phrases, worth)
-        self.places = len(children)
-        self.held, self._fails, self._worth = np.array(held), np.array(fails), np.array(worth)
-        steps = {(place, n): child for place, of in enumerate(children) for n, child in of.items()}
-        self._keys = np.array([place * len(worth) + n for place, n in steps], np.int64)
-        order = np.argsort(self._keys)
-        self._keys = self._keys[order]
-        self._children = np.array(list(steps.values()), np.int64)[order]
-        given = [0.0]  # by falling back, at most: every place comes after where it falls back to
-        for place, back in list(enumerate(fails))[1:]:
-            given.append(max(0.0, held[back] - held[place] + given[back]))
-        self.most = max(worth) + max(given)
+        steps, paid, fails = _trie(phrases, worth)
+        self._paid, self._fails, self._numbers = np.array(paid), np.array(fails), len(worth)
+        keys = np.array([place * len(worth) + number for place, number in steps], np.int64)
+        order = np.argsort(keys)
+        self._keys, self._reached = keys[order], np.array(list(steps.values()), np.int64)[order]
+        self.places, self.most = len(paid), max(paid)
 
     @classmethod
     def of(
@@ -72,43 +66,38 @@ class Phrases:
 
     def advance(self, places: Ints, numbers: Ints) -> tuple[NDArray[np.float64], Ints]:
         """What words are worth, (M,), that come at these places; and where one is after them."""
-        places = places.copy()
-        gains, after = np.zeros(len(places)), np.full(len(places), NOTHING)
+        places, after = places.copy(), np.full(len(places), NOTHING)
         waiting = np.arange(len(places) if len(self._keys) else 0)
         while len(waiting):
             at = places[waiting]
-            keys = at * len(self._worth) + numbers[waiting]
+            keys = at * self._numbers + numbers[waiting]
             found = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
             goes_on = self._keys[found] == keys
-            there = waiting[goes_on]
-            gains[there] += self._worth[numbers[there]]
-            after[there] = self._children[found[goes_on]]
+            after[waiting[goes_on]] = self._reached[found[goes_on]]
             falls = ~goes_on & (at != NOTHING)
-            waiting, at = waiting[falls], at[falls]
-            gains[waiting] += self.held[self._fails[at]] - self.held[at]
-            places[waiting] = self._fails[at]
-        return gains, after
+            waiting = waiting[falls]
+            places[waiting] = self._fails[at[falls]]
+        return self._paid[after], after
 
 
 def _trie(
     phrases: Sequence[Sequence[int]], worth: Sequence[float]
-) -> tuple[list[dict[int, int]], list[float], list[int]]:
-    """Of each place, breadth first: what may follow; what is only lent to it; where it falls back.
+) -> tuple[dict[tuple[int, int], int], list[float], list[int]]:
+    """Which place a word leads to from another; of each, what is paid there, where it falls back.
 
-    A phrase that is whole keeps what it was worth, also where a longer one goes on with it.
+    A phrase that goes on with a shorter one is paid for its further words.
     """
-    children: list[dict[int, int]] = [{}]
-    held, fails = [0.0], [NOTHING]
-    prefixes: dict[tuple[int, ...], int] = {(): NOTHING}
+    steps: dict[tuple[int, int], int] = {}
+    paid, owed, fails = [0.0], [0.0], [NOTHING]
+    places: dict[tuple[int, ...], int] = {(): NOTHING}
     whole = set(map(tuple, phrases))
-    beginnings = {
-        tuple(phrase[:length]) for phrase in phrases for length in range(1, len(phrase) + 1)
-    }
-    for prefix in sorted(beginnings, key=len):
-        parent = prefixes[prefix[:-1]]
-        children[parent][prefix[-1]] = prefixes[prefix] = len(children)
-        children.append({})
-        held.append(0.0 if prefix in whole else held[parent] + worth[prefix[-1]])
-        suffixes = (prefix[at:] for at in range(1, len(prefix) + 1))
-        fails.append(next(prefixes[each] for each in suffixes if each in prefixes))
-    return children, held, fails
+    beginnings = {tuple(each[:length]) for each in phrases for length in range(1, len(each) + 1)}
+    for beginning in sorted(beginnings, key=len):
+        parent, last = places[beginning[:-1]], beginning[-1]
+        steps[parent, last] = places[beginning] = len(paid)
+        due = owed[parent] + worth[last]
+        paid.append(due if beginning in whole else 0.0)
+        owed.append(0.0 if beginning in whole else due)
+        suffixes = (beginning[at:] for at in range(1, len(beginning) + 1))
+        fails.append(next(places[each] for each in suffixes if each in places))
+    return steps, paid, fails
