@@ -64,10 +64,11 @@ def serve(
     from auricle.serve.settings import ServeSettings
 
     values: dict[str, Any] = {"host": host, "port": port, "api_keys": _keys(keys)}
-    values |= {"models": dict(map(_named, model or ["english"]))}
     values |= {"origins": allow_origin or [], "hosts": [name.lower() for name in allow_host or []]}
     values |= {"state": str(state)} if state else {}
     resolved = resolve(ServeSettings, None, settings or (), **values)
+    if model:  # instead of the usual one; settings would be merged with it
+        resolved = resolved.model_copy(update={"models": dict(map(_named, model))})
     if show:
         rows = [
             [name, str(getattr(resolved, name)), each.description or ""]
