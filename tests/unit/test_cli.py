@@ -390,6 +390,8 @@ def test_all_settings_of_the_server_are_shown_but_its_keys(run: Run, tmp_path: P
     assert re.search(r"^upload_mb +7\.0 +of a transcription", told, re.M)
     assert "secret" not in told
     assert "live_sessions" in told
+    assert "'english'" in told
+    assert "'english'" not in run("serve", "--show", "--model", "x=other.auricle").stdout
 
 
 # --- doctor, prepare -----------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from auricle.cli.display import errors, output, table
+from auricle.config import Settings, resolve
 from auricle.errors import ConfigError
 
 KEYS_VARIABLE = "AURICLE_API_KEYS"
@@ -49,16 +50,7 @@ def serve(
 
     Answers OpenAI's audio interface, live sound over a websocket, and a page for people.
     """
-    try:
-        import fastapi  # noqa: F401
-        import python_multipart  # noqa: F401
-        import uvicorn  # noqa: F401
-        import websockets  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(
-            f"the server needs {error.name}, which is not installed: pip install '.[serve]'"
-        ) from None
-    from auricle.config import resolve
+    _need_serving()
     from auricle.serve.limits import is_loopback
     from auricle.serve.server import serve as run
     from auricle.serve.settings import ServeSettings
@@ -70,17 +62,33 @@ def serve(
     if model:  # instead of the usual one; settings would be merged with it
         resolved = resolved.model_copy(update={"models": dict(map(_named, model))})
     if show:
-        rows = [
-            [name, str(getattr(resolved, name)), each.description or ""]
-            for name, each in ServeSettings.model_fields.items()
-            if name != "api_keys"  # nobody else's to read
-        ]
-        output.print(table(["setting", "value", "meaning"], rows, numbers=False))
+        _show(resolved)
         return
     if not resolved.api_keys and not is_loopback(resolved.host):
         errors.print("warning: other machines can reach this server, and no API keys are set")
     names = ", ".join(resolved.models)
     run(resolved, workers, lambda url: errors.print(f"{url} answers with {names}; Ctrl-C stops it"))
+
+
+def _need_serving() -> None:
+    try:
+        import fastapi  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+        import websockets  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(
+            f"the server needs {error.name}, which is not installed: pip install '.[serve]'"
+        ) from None
+
+
+def _show(settings: Settings) -> None:
+    rows = [
+        [name, str(getattr(settings, name)), each.description or ""]
+        for name, each in type(settings).model_fields.items()
+        if name != "api_keys"  # nobody else's to read
+    ]
+    output.print(table(["setting", "value", "meaning"], rows, numbers=False))
 
 
 def _named(word: str) -> tuple[str, str]:
