@@ -74,12 +74,7 @@ class Server:
 
     def cpu_s(self) -> float:
         """Processor time that its processes took so far; 0 where /proc does not tell."""
-        own = Path(f"/proc/{self.process.pid}")
-        try:
-            children = (own / "task" / own.name / "children").read_text(encoding="ascii").split()
-            return sum(_cpu_s(process) for process in (own.name, *children))
-        except OSError:
-            return 0.0
+        return sum(map(_cpu_s, _family(str(self.process.pid))))
 
     def memory_mb(self, name: str = "VmHWM") -> float:
         lines = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii").splitlines()
@@ -91,8 +86,20 @@ class Server:
         return self.process.wait()
 
 
+def _family(process: str) -> Iterator[str]:
+    """A process and all that come from it."""
+    yield process
+    with contextlib.suppress(OSError):  # it ended, or the kernel does not tell
+        children = Path(f"/proc/{process}/task/{process}/children").read_text(encoding="ascii")
+        for child in children.split():
+            yield from _family(child)
+
+
 def _cpu_s(process: str) -> float:
-    stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except OSError:
+        return 0.0
     user, system = stat.rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 

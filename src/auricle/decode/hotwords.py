@@ -51,17 +51,17 @@ class Phrases:
 
     @classmethod
     def of(
-        cls, hotwords: Iterable[str], words: Sequence[str], bonus: float, paid: Container[str]
+        cls, hotwords: Iterable[str], words: Sequence[str], bonus: float, boosted: Container[str]
     ) -> tuple[Self, Ints]:
         """The phrases among `hotwords`, and the number of each of `words` in them, (words,).
 
-        Words that are `paid` have a bonus of their own and get no further one in a phrase.
+        Words that are `boosted` have a bonus of their own and get no further one in a phrase.
         """
         phrases = [hotword.split() for hotword in hotwords if len(hotword.split()) > 1]
         number_of = {word: at for at, word in enumerate(split_hotwords(map(" ".join, phrases)), 1)}
         numbered = [[number_of[word] for word in phrase] for phrase in phrases]
         numbers = np.array([number_of.get(word, OTHER) for word in words], np.int64)
-        worth = [0.0, *(0.0 if word in paid else bonus for word in number_of)]
+        worth = [0.0, *(0.0 if word in boosted else bonus for word in number_of)]
         return cls(numbered, worth), numbers
 
     def advance(self, places: Ints, numbers: Ints) -> tuple[NDArray[np.float64], Ints]:

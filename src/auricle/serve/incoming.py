@@ -8,7 +8,7 @@ import asyncio
 import base64
 import binascii
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -54,10 +54,15 @@ async def _end(socket: WebSocket, code: int, why: str) -> None:
     await socket.close(code, why[:60])
 
 
-async def gathered(socket: WebSocket) -> AsyncGenerator[Float32 | None, None]:
-    """As `sounds`, but what came while the last was heard comes as one, up to a commit.
+async def follow(
+    socket: WebSocket,
+    push: Callable[[Float32], Awaitable[None]],
+    finish: Callable[[], Awaitable[None]],
+) -> None:
+    """Push the sound of a client as it comes, and finish at every commit, until the client leaves.
 
-    The socket is read meanwhile: a client that leaves is let go though its sound is not heard yet.
+    What came while the last was heard is pushed as one. The socket is read meanwhile: a client that
+    leaves is let go though its sound is not heard yet.
     """
     waiting: asyncio.Queue[Float32 | None] = asyncio.Queue(WAITING)
 
@@ -65,22 +70,24 @@ async def gathered(socket: WebSocket) -> AsyncGenerator[Float32 | None, None]:
         async for samples in sounds(socket):
             await waiting.put(samples)
 
-    reader = asyncio.create_task(read())
-    try:
+    async def hear() -> None:
         while True:
-            taker = asyncio.create_task(waiting.get())
-            await asyncio.wait({taker, reader}, return_when=asyncio.FIRST_COMPLETED)
-            if reader.done():
-                taker.cancel()
-                await reader  # raises what it raised
-                return
-            together, commit = _joined(taker.result(), waiting)
+            together, commit = _joined(await waiting.get(), waiting)
             if len(together):
-                yield together
+                await push(together)
             if commit:
-                yield None
+                await finish()
+                await socket.send_json({"type": "committed"})
+
+    tasks = asyncio.create_task(read()), asyncio.create_task(hear())
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        reader.cancel()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # a thread may still be hearing
+    for task in done:
+        await task  # raises what it raised
 
 
 def _joined(first: Float32 | None, waiting: asyncio.Queue[Float32 | None]) -> tuple[Float32, bool]:

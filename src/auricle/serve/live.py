@@ -13,16 +13,16 @@ heard); "committed" in answer to a commit; "error", before it closes.
 
 import time
 from collections.abc import Iterator
-from contextlib import aclosing
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, WebSocket
 
 from auricle import audio
+from auricle.runtime import Float32
 from auricle.serve.forms import hotwords_of, timed
 from auricle.serve.house import House
-from auricle.serve.incoming import RATES_HZ, converse, gathered
+from auricle.serve.incoming import RATES_HZ, converse, follow
 from auricle.serve.utterances import Utterances
 from auricle.stream import Heard, Streamer
 
@@ -67,14 +67,11 @@ async def _hear(
         while (each := await house.ears.run(lambda: next(heard, None))) is not None:
             await socket.send_json(shown(each))
 
-    async with aclosing(gathered(socket)) as coming:
-        async for samples in coming:
-            if samples is None:
-                await tell(utterances.finish())
-                await socket.send_json({"type": "committed"})
-            else:
-                house.metrics.sound.add(len(samples) / rate_hz, ROUTE)
-                await tell(utterances.push(resampler.push(samples)))
+    async def push(samples: Float32) -> None:
+        house.metrics.sound.add(len(samples) / rate_hz, ROUTE)
+        await tell(utterances.push(resampler.push(samples)))
+
+    await follow(socket, push, lambda: tell(utterances.finish()))
 
 
 def shown(heard: Heard) -> dict[str, Any]:

@@ -10,16 +10,16 @@ of a label passes `threshold`, with `label`, `start`, `end` and `confidence`, at
 """
 
 from collections.abc import Iterator
-from contextlib import aclosing
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel, Field
 
 from auricle import audio
+from auricle.runtime import Float32
 from auricle.serve.forms import MOST_LABELS, TOP_LABELS, labelled
 from auricle.serve.house import House
-from auricle.serve.incoming import RATES_HZ, converse, gathered
+from auricle.serve.incoming import RATES_HZ, converse, follow
 from auricle.serve.labelling import Labeller, Level, Meter
 from auricle.spotting import Spotter, SpottingSettings
 
@@ -69,17 +69,14 @@ async def _serve(house: House, socket: WebSocket, wish: Wish) -> None:
             for message in messages(level, wish.top_k):
                 await socket.send_json(message)
 
+    async def push(samples: Float32) -> None:
+        house.metrics.sound.add(len(samples) / wish.rate, ROUTE)
+        await tell(meter.push(resampler.push(samples)))
+
     await socket.send_json(
         {"type": "session.created", "model": labeller.name, "threshold": wish.threshold}
     )
-    async with aclosing(gathered(socket)) as coming:
-        async for samples in coming:
-            if samples is None:
-                await tell(meter.finish())
-                await socket.send_json({"type": "committed"})
-            else:
-                house.metrics.sound.add(len(samples) / wish.rate, ROUTE)
-                await tell(meter.push(resampler.push(samples)))
+    await follow(socket, push, lambda: tell(meter.finish()))
 
 
 def messages(level: Level, top: int) -> Iterator[dict[str, Any]]:
