@@ -29,7 +29,7 @@ from pydantic import Field
 
 from auricle.config import Settings
 from auricle.errors import ConfigError, DataError
-from auricle.files import replacing
+from auricle.files import replacing, why_not
 
 Float32 = NDArray[np.float32]
 StrPath = str | os.PathLike[str]
@@ -219,8 +219,7 @@ def _open(path: Path, most_values: float = np.inf) -> AbstractContextManager[_So
             if not file.read(1):
                 raise DataError(f"{path} is empty (0 bytes): copy or record it again")
     except (OSError, ValueError) as error:  # permissions, names too long, names with a NUL
-        why = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} cannot be read ({why})") from None
+        raise DataError(f"{path} cannot be read ({why_not(error)})") from None
     media = path.suffix.lower() in MEDIA_SUFFIXES
     return _open_media(path, most_values) if media else _open_sound(path, most_values)
 
@@ -233,7 +232,7 @@ def _plausible(info: AudioInfo) -> AudioInfo:
         )
     if info.samples < 1 or info.channels < 1:
         raise DataError(
-            f"{info.path} holds no sound ({info.samples} samples, {info.channels} channels):"
+            f"{info.path} holds no sound ({info.samples} samples, channels: {info.channels}):"
             " copy or record it again"
         )
     return info

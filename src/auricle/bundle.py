@@ -32,7 +32,7 @@ from pydantic import Field
 from auricle.config import Settings
 from auricle.decode import Calibration, DecodeSettings, GreedySettings
 from auricle.errors import ConfigError, ModelError
-from auricle.files import regular, replacing
+from auricle.files import regular, replacing, why_not
 
 FORMAT_VERSION = 1
 SHIPPED = Path(__file__).parent / "assets"
@@ -228,7 +228,7 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             _check_directory(path, archive.infolist())
             yield archive
     except OSError as error:
-        raise ModelError(f"{path}: cannot read the bundle ({error.strerror or error})") from None
+        raise ModelError(f"{path}: cannot read the bundle ({why_not(error)})") from None
     except _DAMAGE as error:
         raise ModelError(f"{path}: damaged bundle ({error}): fetch or export it again") from None
 

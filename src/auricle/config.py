@@ -16,7 +16,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from auricle.errors import SHOWN_LETTERS, ConfigError, brief
-from auricle.files import regular
+from auricle.files import regular, why_not
 
 MOST_KEYS = 30  # that an error lists
 
@@ -112,7 +112,7 @@ def read_recipe(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(regular(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot read the recipe ({error.strerror})") from None
+        raise ConfigError(f"{path}: cannot read the recipe ({why_not(error)})") from None
     except (ValueError, RecursionError) as error:  # also numbers too long, lists too deep
         raise ConfigError(f"{path}: not a TOML recipe: {error}") from None
 

@@ -31,7 +31,7 @@ def replacing(path: str | os.PathLike[str], *, durable: bool = False) -> Iterato
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        raise DataError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise DataError(f"{path}: cannot be written: {why_not(error)}") from None
     finally:
         with suppress(OSError):  # gone already, or in a folder that cannot be written to
             temporary.unlink()

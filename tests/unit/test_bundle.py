@@ -119,7 +119,7 @@ def test_a_card_that_is_not_json_is_not_written(tmp_path: Path) -> None:
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="No such file"):
+    with pytest.raises(ModelError, match="there is no such file"):
         Bundle.read(tmp_path / "none")
     with pytest.raises(ModelError, match="a folder, and no bundle"):
         Bundle.read(tmp_path)

@@ -297,7 +297,9 @@ def test_models_and_rates_that_are_not_there_are_refused(server: Running) -> Non
         with pytest.raises(InvalidStatus) as caught, open_socket(server, f"?rate={rate}"):
             pass
         assert caught.value.response.status_code == 422
-        assert "query.rate" in json.loads(caught.value.response.body)["error"]["message"]
+        error = json.loads(caught.value.response.body)["error"]
+        assert "query.rate" in error["message"]
+        assert error["param"] == "rate"
 
 
 def test_another_page_cannot_listen_in(server: Running) -> None:

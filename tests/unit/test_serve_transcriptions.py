@@ -163,7 +163,7 @@ def test_models_are_listed_and_found(client: OpenAI) -> None:
         client.models.retrieve("klingon")
     with pytest.raises(openai.NotFoundError) as caught:
         client.audio.transcriptions.create(model="klingon", file=CLIP)
-    assert caught.value.code == "model_not_found"
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from auricle.cli.answers import sources_of
 from auricle.cli.display import counting, errors, output
 from auricle.config import resolve
 from auricle.data import read_data
-from auricle.errors import AuricleError, ConfigError, DataError
-from auricle.files import make_folder, regular, write_text
+from auricle.errors import AuricleError, ConfigError
+from auricle.files import make_folder, read_text, write_text
 from auricle.results import verbose_json, written
 from auricle.runtime import Recognizer, Source
 
@@ -124,12 +124,12 @@ def _tell(name: str, answer: Aligned, style: Style) -> None:
 def _jobs(recording: Path, text: Path | None, rate_hz: int) -> _Jobs:
     if text is not None:
         audio.inspect(recording)  # a manifest is none, and no text lies beside it
-        return _Jobs([recording.stem], [recording], [_read(text)])
+        return _Jobs([recording.stem], [recording], [read_text(text)])
     if recording.is_file() and recording.suffix.lower() in audio.SUFFIXES:
         beside = recording.with_suffix(".txt")
         if not beside.is_file():
             raise ConfigError(f"say what is said in it: auricle align {recording} TEXTFILE")
-        return _Jobs([recording.stem], [recording], [_read(beside)])
+        return _Jobs([recording.stem], [recording], [read_text(beside)])
     with counting("reading") as progress:
         examples = read_data(recording, progress=progress).examples
     names = [Path(example.id).name for example in examples]
@@ -137,15 +137,6 @@ def _jobs(recording: Path, text: Path | None, rate_hz: int) -> _Jobs:
         names = [example.id.replace("/", "_") for example in examples]
     texts = [example.text or "" for example in examples]
     return _Jobs(names, sources_of(examples, rate_hz), texts)
-
-
-def _read(path: Path) -> str:
-    try:
-        return regular(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the text ({error.strerror})") from None
 
 
 def _shown(name: str, answer: Aligned, style: Style, *, indented: bool) -> str:

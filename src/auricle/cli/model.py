@@ -18,7 +18,7 @@ from auricle.cli.origin import ancestry, inherited
 from auricle.config import resolve, to_toml
 from auricle.data import read_data
 from auricle.errors import DataError
-from auricle.files import check_folder_of
+from auricle.files import check_folder_of, read_text
 
 
 def export(
@@ -69,7 +69,11 @@ def export(
     task, network, state = load_trained(run)
     examples = read_data(valid or run / "valid.jsonl", what="audio").examples
     begun = inherited(run)
-    text = _read(card) if card else _description(run, bundle.stem) + ancestry(state, begun)
+    text = (
+        read_text(card, "model card")
+        if card
+        else _description(run, bundle.stem) + ancestry(state, begun)
+    )
     language = language or (begun.card.language if begun else None)
     about = _card(task.card(), state["scores"], language, text)
     words = begun if inherit and begun and {LM, LEXICON} & begun.card.members.keys() else None
@@ -179,13 +183,6 @@ def _card(
         metrics={"valid": scores},
         description=description,
     )
-
-
-def _read(card: Path) -> str:
-    try:
-        return card.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{card}: cannot read the model card ({error})") from None
 
 
 def _description(run: Path, name: str) -> str:

@@ -9,6 +9,7 @@ import typer
 from auricle.cli.display import errors, output, table
 from auricle.config import Settings, resolve
 from auricle.errors import ConfigError
+from auricle.files import read_text
 
 KEYS_VARIABLE = "AURICLE_API_KEYS"
 
@@ -64,10 +65,13 @@ def serve(
     if show:
         _show(resolved)
         return
-    if not resolved.api_keys and not is_loopback(resolved.host):
-        errors.print("warning: other machines can reach this server, and no API keys are set")
-    names = ", ".join(resolved.models)
-    run(resolved, workers, lambda url: errors.print(f"{url} answers with {names}; Ctrl-C stops it"))
+
+    def listening(url: str) -> None:
+        errors.print(f"{url} answers with {', '.join(resolved.models)}; Ctrl-C stops it")
+        if not resolved.api_keys and not is_loopback(resolved.host):
+            errors.print("warning: other machines can reach this server, and no API keys are set")
+
+    run(resolved, workers, listening)
 
 
 def _need_serving() -> None:
@@ -101,10 +105,7 @@ def _keys(path: Path | None) -> list[str]:
     if path is None:
         words = os.environ.get(KEYS_VARIABLE, "").split(",")
     else:
-        try:
-            words = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot read the API keys ({error})") from None
+        words = read_text(path, "API keys").splitlines()
     keys = [word.strip() for word in words if word.strip()]
     if path is not None and not keys:
         raise ConfigError(f"{path}: holds no API key; write one a line")

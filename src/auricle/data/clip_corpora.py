@@ -14,7 +14,7 @@ from pathlib import Path
 from auricle.audio import SUFFIXES, inspect
 from auricle.data.example import Example
 from auricle.errors import DataError
-from auricle.files import regular
+from auricle.files import read_text, regular, why_not
 
 Splits = dict[str, list[Example]]
 Reader = Callable[[Path], Splits]
@@ -219,10 +219,7 @@ def _matching(folder: Path, pattern: str) -> list[tuple[Path, re.Match[str]]]:
 
 def _lines(path: Path) -> list[str]:
     path = path.with_name(f"{path.name}_list.txt")
-    try:
-        return regular(path).read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read the official split ({error.strerror})") from None
+    return read_text(path, "official split").split()
 
 
 def _table(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
@@ -230,7 +227,7 @@ def _table(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
         with regular(path).open(encoding="utf-8", newline="") as lines:
             return list(csv.DictReader(lines, delimiter=delimiter))
     except OSError as error:
-        raise DataError(f"{path}: cannot read the corpus's table ({error.strerror})") from None
+        raise DataError(f"{path}: cannot read the corpus's table ({why_not(error)})") from None
 
 
 def _shuffled(example: Example) -> bytes:

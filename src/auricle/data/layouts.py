@@ -17,7 +17,7 @@ from auricle.data.manifests import MANIFEST_SUFFIXES, read_manifest
 from auricle.data.rows import Problems, Row, What, columns_of
 from auricle.data.splitting import split_name
 from auricle.errors import DataError, listed
-from auricle.files import regular
+from auricle.files import read_text
 
 RUN_MARKS = frozenset(
     {"doctor.json", "environment.json"}
@@ -104,15 +104,6 @@ def _refuse(error: OSError) -> None:
     raise error
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return regular(path).read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot read it ({error.strerror})") from None
-
-
 def _is_audio(path: Path) -> bool:
     return path.suffix.lower() in AUDIO_SUFFIXES
 
@@ -121,7 +112,7 @@ def _librispeech(found: Sequence[Path], files: Sequence[Path], problems: Problem
     """`1088-134315-0000 THE WORDS` in `1088-134315.trans.txt`; the reader's number comes first."""
     audio = {(path.parent, path.stem): path for path in files if _is_audio(path)}
     for path in found:
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(read_text(path).split("\n"), 1):
             id_, _, text = line.strip().partition(" ")
             where = f"{path.name}:{number}"
             if recording := audio.get((path.parent, id_)):
@@ -135,7 +126,7 @@ def _stm(found: Sequence[Path], files: Sequence[Path], problems: Problems) -> It
     """NIST STM, `talk channel speaker start end <labels> words`: stretches of long recordings."""
     audio = {path.stem: path for path in files if _is_audio(path)}
     for path in found:
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(read_text(path).split("\n"), 1):
             where = f"{path.name}:{number}"
             if not line.strip() or line.startswith(";;"):
                 continue
@@ -172,7 +163,7 @@ def _sphinx(found: Sequence[Path], files: Sequence[Path], problems: Problems) ->
     audio = {path.stem: path for path in files if _is_audio(path)}
     for path in found:
         split = split_name(path.stem.rpartition("_")[2])
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(read_text(path).split("\n"), 1):
             where = f"{path.name}:{number}"
             words, _, id_ = line.strip().removesuffix(")").rpartition("(")
             if recording := audio.get(id_):
@@ -223,7 +214,7 @@ def _recordings(
         if path.parent in speakers:
             values["speaker"] = path.parent.name
         if (transcript := path.with_suffix(".txt")) in known:
-            values["text"] = " ".join(" ".join(_lines(transcript)).split())
+            values["text"] = " ".join(read_text(transcript).split())
         if what == "label" and path.parent != folder:
             values["label"] = path.parent.name
         yield Row(str(path.relative_to(folder)), folder, values)

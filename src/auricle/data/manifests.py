@@ -11,7 +11,7 @@ from pathlib import Path
 from auricle.data.example import Example
 from auricle.data.rows import COLUMNS, Problems, Row, columns_of
 from auricle.errors import DataError, brief
-from auricle.files import regular, write_text
+from auricle.files import regular, why_not, write_text
 
 JSON_SUFFIXES = (".jsonl", ".json", ".ndjson", ".manifest")
 TABLE_SUFFIXES = (".csv", ".tsv")
@@ -30,7 +30,7 @@ def read_manifest(path: Path, problems: Problems) -> Iterator[Row]:
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot read the manifest ({error.strerror})") from None
+        raise DataError(f"{path}: cannot read the manifest ({why_not(error)})") from None
     except csv.Error as error:
         raise DataError(f"{path}: not a table: {error}; is a quote left open?") from None
 

@@ -9,12 +9,11 @@ import csv
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from auricle.data.example import Example
 from auricle.errors import DataError, brief
-from auricle.files import regular
+from auricle.files import read_text
 from auricle.segments import SPEECH, Stretch
 
 Marks = tuple[Stretch, ...]
@@ -34,7 +33,7 @@ def marks_of(example: Example) -> Marks | None:
         beside = next((p for s in READERS if (p := example.audio.with_suffix(s)).is_file()), None)
         if beside is None:
             return None
-        where, rows = str(beside), READERS[beside.suffix](_text(beside))
+        where, rows = str(beside), READERS[beside.suffix](read_text(beside))
     try:
         found = [_stretch(*row) for row in rows]
     except (DataError, csv.Error) as error:
@@ -72,15 +71,6 @@ def _stretch(start: Any, end: Any, label: Any) -> Stretch:
     if not isinstance(label, str) or not label.strip():
         raise DataError(f"at {start_s:g} s: {brief(label)} is no label")
     return Stretch(start_s, end_s, label.strip())
-
-
-def _text(path: Path) -> str:
-    try:
-        return regular(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot read it ({error.strerror})") from None
 
 
 def _rttm(text: str) -> Iterator[_Row]:

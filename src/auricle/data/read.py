@@ -12,6 +12,7 @@ from auricle.data.manifests import MANIFEST_SUFFIXES, read_manifest
 from auricle.data.rows import Problems, Row, What, columns_of, to_example
 from auricle.data.splitting import in_usual_order, split_name
 from auricle.errors import DataError, listed
+from auricle.files import why_not
 
 Progress = Callable[[int, int], None]
 """Called with how much is done and how much there is."""
@@ -74,7 +75,7 @@ def _rows(source: Path, what: What, problems: Problems) -> Iterator[Row]:
         yield from _reader(source, what, problems)
     except OSError as error:  # a folder that may not be listed, a name too long
         place = error.filename or source
-        raise DataError(f"{place}: cannot be read ({error.strerror})") from None
+        raise DataError(f"{place}: cannot be read ({why_not(error)})") from None
 
 
 def _reader(source: Path, what: What, problems: Problems) -> Iterable[Row]:

@@ -55,10 +55,18 @@ class Asked:
         """
         style, top = upload.one("response_format", "json"), upload.one("top_k") or str(TOP_LABELS)
         if style != "json":
-            raise refusal(HTTPStatus.BAD_REQUEST, "response_format can only be json here")
+            raise refusal(
+                HTTPStatus.BAD_REQUEST,
+                "response_format can only be json here",
+                param="response_format",
+            )
         # int() also knows digits of other scripts, and refuses to read thousands of them
         if not (top.isascii() and top.isdigit() and len(top) < 9 and 1 <= int(top) <= MOST_LABELS):
-            raise refusal(HTTPStatus.BAD_REQUEST, f"top_k is no number from 1 to {MOST_LABELS}")
+            raise refusal(
+                HTTPStatus.BAD_REQUEST,
+                f"top_k is no number from 1 to {MOST_LABELS}",
+                param="top_k",
+            )
         return cls(upload.one("model"), int(top), switch(upload, "windows", default="true"))
 
 

@@ -134,6 +134,7 @@ def check_length(path: Path, longest_s: float) -> float:
             f"the recording lasts {info.duration_s:.0f} s ({info.channels} channels at"
             f" {info.sample_rate_hz} Hz); {longest_s:.0f} s are allowed: cut it, or use /v1/jobs",
             code="recording_too_long",
+            param="file",
         )
     return info.duration_s
 
@@ -204,6 +205,7 @@ class Ears:
             f"{name} answers with {_card(model).answer}, which this route does not give; there is"
             f" {there}",
             code="wrong_model",
+            param="model",
         )
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -258,7 +260,7 @@ def _card(model: Ear | Labeller) -> Card:
 
 def _no_such(known: str) -> HTTPException:
     message = f"no such model; there is {known}"
-    return refusal(HTTPStatus.NOT_FOUND, message, code="model_not_found")
+    return refusal(HTTPStatus.NOT_FOUND, message, code="model_not_found", param="model")
 
 
 def _close(pieces: Iterator[Any]) -> None:

@@ -114,7 +114,9 @@ def hotwords_of(texts: Iterable[str]) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(p for p in phrases if p and len(p.split()) <= PHRASE_WORDS))
     if len(found) > HOTWORDS:
         raise refusal(
-            HTTPStatus.BAD_REQUEST, f"{len(found)} hotwords came; {HOTWORDS} are the most"
+            HTTPStatus.BAD_REQUEST,
+            f"{len(found)} hotwords came; {HOTWORDS} are the most",
+            param="prompt",
         )
     return found
 
@@ -166,4 +168,5 @@ _OBJECTS: dict[str, Callable[[Transcript, frozenset[str]], dict[str, Any]]] = {
 
 
 def _unknown(name: str, value: str, known: tuple[str, ...]) -> Exception:
-    return refusal(HTTPStatus.BAD_REQUEST, f"{name} = {brief(value)}; known are {', '.join(known)}")
+    message = f"{name} = {brief(value)}; known are {', '.join(known)}"
+    return refusal(HTTPStatus.BAD_REQUEST, message, param=name)

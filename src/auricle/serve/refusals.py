@@ -17,7 +17,12 @@ MESSAGE_LETTERS = 500  # of what is wrong
 
 
 def refusal(
-    status: int, message: str, *, code: str | None = None, retry_after_s: float | None = None
+    status: int,
+    message: str,
+    *,
+    code: str | None = None,
+    param: str | None = None,
+    retry_after_s: float | None = None,
 ) -> HTTPException:
     """An exception that becomes the answer.
 
@@ -25,6 +30,7 @@ def refusal(
         status: of HTTP, 400 to 599.
         message: what came, what is needed and what to do.
         code: for programs to tell refusals apart.
+        param: the field of the request that is to blame.
         retry_after_s: when it is worth trying again.
     """
     headers = (
@@ -32,20 +38,22 @@ def refusal(
     )
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
-    return HTTPException(status, {"message": message, "code": code}, headers)
+    return HTTPException(status, {"message": message, "code": code, "param": param}, headers)
 
 
-def error_object(status: int, message: str, code: str | None = None) -> dict[str, Any]:
+def error_object(
+    status: int, message: str, code: str | None = None, param: str | None = None
+) -> dict[str, Any]:
     """The body of every answer that is an error."""
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def respond(error: StarletteHTTPException) -> JSONResponse:
     """A refusal as its answer."""
     detail: Any = error.detail
     known = detail if isinstance(detail, dict) else {"message": str(detail)}
-    body = error_object(error.status_code, known["message"], known.get("code"))
+    body = error_object(error.status_code, known["message"], known.get("code"), known.get("param"))
     return JSONResponse(body, error.status_code, dict(error.headers or {}))
 
 
@@ -59,7 +67,8 @@ def of_recording(error: AuricleError, path: Path) -> HTTPException:
     message = without_path(error, path)
     if isinstance(error, DataError | ConfigError):
         code = "unusable_recording" if isinstance(error, DataError) else "invalid_request"
-        return refusal(HTTPStatus.BAD_REQUEST, message, code=code)
+        param = "file" if isinstance(error, DataError) else None
+        return refusal(HTTPStatus.BAD_REQUEST, message, code=code, param=param)
     return refusal(HTTPStatus.SERVICE_UNAVAILABLE, message, code="model_failed")
 
 
@@ -94,7 +103,9 @@ def _invalid(error: RequestValidationError | WebSocketRequestValidationError) ->
     where = ".".join(str(part) for part in first["loc"])
     message = f"{brief(where)}: {first['msg'].removeprefix('Value error, ')}"
     status = HTTPStatus.UNPROCESSABLE_ENTITY
-    return JSONResponse(error_object(status, message, "invalid_request"), status)
+    named = [str(part)[:MESSAGE_LETTERS] for part in first["loc"][1:]]  # after "query", say
+    param = named[-1] if named else None
+    return JSONResponse(error_object(status, message, "invalid_request", param), status)
 
 
 async def on_trouble(_: Request, error: Exception) -> Response:

@@ -77,8 +77,9 @@ def listen(settings: ServeSettings) -> socket.socket:
             (settings.host, settings.port), family=family, backlog=1024
         )
     except OSError as error:
+        why = (error.strerror or str(error)).partition(" (while")[0]  # the address, once more
         raise ConfigError(
-            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}): give another"
+            f"cannot listen on {settings.host}:{settings.port} ({why}): give another"
             " --host or --port"
         ) from None
     # Inherited by what it accepts. asyncio sets it only on sockets that it made by itself; without

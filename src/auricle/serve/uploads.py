@@ -148,6 +148,7 @@ class Receiver:
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             f"the recording is over {most_mb:g} MB: compress it, cut it, or use /v1/jobs",
             code="file_too_large",
+            param="file",
         )
         claimed = request.headers.get("content-length", "")
         if claimed.isdigit() and float(claimed[:30]) > most_bytes + OVERHEAD_BYTES:
@@ -175,6 +176,7 @@ class Receiver:
                 HTTPStatus.BAD_REQUEST,
                 "no recording came: send it as the multipart field `file`, with a file name",
                 code="missing_file",
+                param="file",
             )
         return parts, written
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from auricle.errors import DataError
+from auricle.files import read_text
 
 Pronunciation = tuple[str, tuple[str, ...]]
 """A word in lower case, and its sounds; none in a plain list of words."""
@@ -14,11 +15,7 @@ def read_lexicon(path: str | Path) -> list[Pronunciation]:
     Raises:
         DataError: for a file that cannot be read, or is none.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot read the lexicon ({error})") from None
-    return parse_lexicon(text, str(path))
+    return parse_lexicon(read_text(Path(path), "lexicon"), str(path))
 
 
 def parse_lexicon(text: str, name: str) -> list[Pronunciation]:
