@@ -9,6 +9,7 @@ from auricle.batches import Draw, SoundCache
 from auricle.classifier import WindowSettings, windows
 from auricle.data import Example
 from auricle.features import FeatureSettings, FrontEnd
+from auricle.fourier import rfft
 
 Float32 = NDArray[np.float32]
 CACHED_S = 60.0  # a longer recording is read where it is needed, not kept
@@ -29,7 +30,7 @@ class Clips:
         window: WindowSettings,
         cache_mb: int,
     ) -> None:
-        self.front_end = FrontEnd(features)
+        self.front_end = FrontEnd(features, rfft)
         self.rate_hz = features.sample_rate_hz
         self.longest_s = window.window_s
         self._window = window

@@ -23,6 +23,7 @@ from auricle.errors import ConfigError
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
+Rfft = Callable[[Float32, int], NDArray[Any]]  # (T, W) windows, length -> (T, lines), complex
 Normalisation = Literal["utterance", "peak", "running", "none"]
 
 BLOCK_FRAMES = 256  # frames worked on at once: their spectra stay in the cache
@@ -123,6 +124,9 @@ class FeatureSettings(Settings):
 class FrontEnd:
     """Samples -> features, the same for a whole recording and for a stream of it.
 
+    Args:
+        rfft: the Fourier transform, numpy's or one that is equal to it but for rounding.
+
     Attributes:
         settings: what was asked for.
         dim: F, features in a frame.
@@ -132,8 +136,9 @@ class FrontEnd:
         ConfigError: a mel filter falls between two lines of the spectrum and would hear nothing.
     """
 
-    def __init__(self, settings: FeatureSettings | None = None) -> None:
+    def __init__(self, settings: FeatureSettings | None = None, rfft: Rfft = np.fft.rfft) -> None:
         self.settings = s = settings or FeatureSettings()
+        self._rfft = rfft
         self.hop_s = s.hop_samples / s.sample_rate_hz
         width = {"log_mel": s.mels, "mfcc": s.coefficients, "wave": 1}[s.kind]
         self.dim = width if s.kind == "wave" else width * (1 + s.deltas)
@@ -202,7 +207,7 @@ class FrontEnd:
             windows[:, 0] *= np.float32(1 - s.preemphasis)  # as if it had been like that before
         windows *= self._window
         # complex64, seen as pairs of reals: their squares are summed by the filters
-        spectrum: Float32 = np.fft.rfft(windows, s.fft_length).view(np.float32)
+        spectrum: Float32 = self._rfft(windows, s.fft_length).view(np.float32)
         np.square(spectrum, out=spectrum)
         mels = spectrum @ self._filters
         log_mels: Float32 = np.log(np.maximum(mels, np.float32(s.log_floor)))

@@ -226,3 +226,14 @@ def test_a_copy_of_a_stream_goes_its_own_way(changes):
     copied.finish()
     found = np.concatenate([begun, stream.push(wave[131:]), stream.finish()])
     np.testing.assert_allclose(found, front_end(wave), atol=ROUNDING)
+
+
+@pytest.mark.parametrize("changes", [{}, {"centred": True}, {"window_ms": 20, "hop_ms": 8}])
+def test_trainings_listen_as_the_runtime_does(changes):
+    pytest.importorskip("torch")
+    from auricle.fourier import rfft
+
+    settings = FeatureSettings(normalise="none", **changes)
+    for samples in (0, 100, 8_000, 80_000):
+        ours, torchs = FrontEnd(settings), FrontEnd(settings, rfft)
+        np.testing.assert_allclose(torchs(sound(samples)), ours(sound(samples)), atol=1e-3)

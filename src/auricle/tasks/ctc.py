@@ -23,6 +23,7 @@ from auricle.decode import assemble, ctc_collapse, spell
 from auricle.doctor import Report, examine
 from auricle.errors import ConfigError, DataError, listed
 from auricle.features import FeatureSettings, FrontEnd
+from auricle.fourier import rfft
 from auricle.losses import Trigrams, best_paths, ctc_crf_nll, ctc_nll
 from auricle.metrics import score_characters, score_words
 from auricle.models.conv_lstm import ConvLSTMSettings
@@ -117,7 +118,7 @@ class CTCTask:
         self.tokenizer = tokenizer
         self.unheard = frozenset(unheard)  # symbols that no training text has
         self.pronounced = pronounced or {}  # words whose sounds were guessed
-        self.front_end = FrontEnd(config.features)
+        self.front_end = FrontEnd(config.features, rfft)
         symbols = len(tokenizer.symbols)
         if config.criterion == "ctc_crf" and symbols > MOST_SYMBOLS:
             raise ConfigError(

@@ -28,6 +28,7 @@ from auricle.data.marks import Marks, marks_of
 from auricle.doctor import Report, examine
 from auricle.errors import DataError, ModelError
 from auricle.features import FeatureSettings, FrontEnd
+from auricle.fourier import rfft
 from auricle.hysteresis import HysteresisSettings, chosen_rule, frames_of
 from auricle.mixtures import Mixer, MixSettings
 from auricle.models.convolutional import ResidualWaveSettings
@@ -104,7 +105,7 @@ class SegmentTask:
         self, config: SegmentSettings, names: Sequence[str], rule: HysteresisSettings = PLAIN
     ) -> None:
         self.config, self.names, self.rule = config, tuple(names), rule
-        self.front_end = FrontEnd(config.features)
+        self.front_end = FrontEnd(config.features, rfft)
         self.rate_hz = config.features.sample_rate_hz
         self.mixer = Mixer(config.mix, config.augment, self.rate_hz)
         self.stride = build_encoder(self.front_end.dim, config.encoder, self.front_end.hop_s).stride
