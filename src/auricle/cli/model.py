@@ -69,11 +69,8 @@ def export(
     task, network, state = load_trained(run)
     examples = read_data(valid or run / "valid.jsonl", what="audio").examples
     begun = inherited(run)
-    text = (
-        read_text(card, "model card")
-        if card
-        else _description(run, bundle.stem) + ancestry(state, begun)
-    )
+    plain = _description(run, bundle.stem) + ancestry(state, begun)
+    text = read_text(card, "model card") if card else plain
     language = language or (begun.card.language if begun else None)
     about = _card(task.card(), state["scores"], language, text)
     words = begun if inherit and begun and {LM, LEXICON} & begun.card.members.keys() else None
