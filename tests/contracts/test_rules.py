@@ -29,7 +29,7 @@ LAYERS = [
         "audio text labels metrics label_metrics verification spotting drawing"
         " hysteresis segments segment_metrics"
     ),
-    "features augment activity",
+    "features fourier augment activity",
     "data corpora doctor decode lm pronounce align batches mixtures models losses parallel",
     (
         "bundle vocabulary runtime classifier clips segmenter voices stream aligner tune train run"

@@ -1,6 +1,7 @@
 """auricle export, auricle info."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -69,10 +70,9 @@ def export(
     task, network, state = load_trained(run)
     examples = read_data(valid or run / "valid.jsonl", what="audio").examples
     begun = inherited(run)
-    plain = _description(run, bundle.stem) + ancestry(state, begun)
-    text = read_text(card, "model card") if card else plain
+    told = read_text(card, "model card") if card else _description(run, bundle.stem, state, begun)
     language = language or (begun.card.language if begun else None)
-    about = _card(task.card(), state["scores"], language, text)
+    about = _card(task.card(), state["scores"], language, told)
     words = begun if inherit and begun and {LM, LEXICON} & begun.card.members.keys() else None
     if words:
         _say_inherited(words, state, lm, lexicon)
@@ -182,8 +182,12 @@ def _card(
     )
 
 
-def _description(run: Path, name: str) -> str:
-    """A model card for want of a better one: what the run folder tells of its data."""
+def _description(run: Path, name: str, state: Mapping[str, Any], begun: Bundle | None) -> str:
+    """A model card for want of a better one: what the run tells of its data and its origin."""
+    return _learned_from(run, name) + ancestry(state, begun)
+
+
+def _learned_from(run: Path, name: str) -> str:
     try:
         told = json.loads((run / "environment.json").read_text(encoding="utf-8"))["data"]
         train, valid = (
