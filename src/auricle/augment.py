@@ -309,7 +309,7 @@ def _fft_size(least: int) -> int:
 def _recordings(folder: str | None, key: str) -> tuple[Path, ...]:
     """The recordings below a folder, in an order that no file system chooses."""
     if folder is None:
-        raise ConfigError(f"{key} have a probability but no folder: set {key}=FOLDER")
+        raise ConfigError(f"{key} are asked for, and no folder is set: augment.{key}=FOLDER")
     files = [path for path in Path(folder).rglob("*") if path.suffix.lower() in audio.SUFFIXES]
     if not files:
         raise ConfigError(f"{folder}: no recordings in the folder for {key}; .wav or .flac, say")

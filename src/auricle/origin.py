@@ -114,8 +114,8 @@ def settings_for(
     if not isinstance(old, kind.settings):
         picked = merge(kind.settings().to_dict(), kind.suggest(train, gpu))
         was = picked | {name: was[name] for name in SHARED}
-    elif "text" in was:  # the model has the pronunciations; the file may be gone
-        was["text"] = {**was["text"], "lexicon": None}
+    elif "text" in was:  # the model has the pronunciations; that file and the noises may be gone
+        was |= {"text": {**was["text"], "lexicon": None}, "silence_share": 0.0}
     base = was | careful(kind, train, gpu)
     return resolve(kind.settings, recipe, words, **base)
 

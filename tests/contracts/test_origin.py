@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from auricle.bundle import GRAPH, WEIGHTS, write_bundle
+from auricle.bundle import GRAPH, WEIGHTS, find_model, write_bundle
 from auricle.checkpoint import pack_weights, read_checkpoint, under_prefix
 from auricle.cli.model import _card
 from auricle.config import resolve
@@ -141,6 +141,13 @@ def test_it_goes_on_exactly_and_without_the_model(
     assert all(same(one, two, list(one)))
     assert state["origin"] == again["origin"] == origin.to_dict()
     assert outcome.began == state["counters"]["began"]
+
+
+def test_the_shipped_model_is_trained_further_without_what_trained_it(tmp_path: Path) -> None:
+    clips = read_data(Path(__file__).parents[2] / "examples" / "clips").examples
+    outcome, _, task = tuned(find_model("english"), clips, tmp_path, "budget.steps=3")
+    assert outcome.steps == 3
+    assert task.config.silence_share == 0  # it would need the folder of noises
 
 
 def test_another_beginning_is_refused(run: Path, data: Examples, tmp_path: Path) -> None:
