@@ -3,11 +3,14 @@
 import errno
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from auricle.errors import DataError
+
+PATIENCE_S = 10.0  # with the children of a process that was killed: they end a little later
 
 
 @contextmanager
@@ -59,6 +62,40 @@ def make_folder(path: Path) -> None:
         taken = isinstance(error, FileExistsError | NotADirectoryError)
         why = "there is a file in its place" if taken else why_not(error)
         raise DataError(f"{path}: cannot make this folder ({why})") from None
+
+
+def hold(folder: Path, what: str) -> int | None:
+    """Hold a folder: no other process can, until this one closes what it gets here, or ends.
+
+    Args:
+        what: holds it, if another process does; for the message.
+
+    Returns:
+        An open file descriptor; None where the system cannot hold folders (Windows, some networks).
+
+    Raises:
+        DataError: another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    until_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+        except BlockingIOError:
+            if time.monotonic() > until_s:
+                os.close(descriptor)
+                raise DataError(
+                    f"{folder}: {what} is at work here; wait for it, or choose another folder"
+                ) from None
+            time.sleep(0.2)
+        except OSError:
+            os.close(descriptor)
+            return None
 
 
 def check_folder_of(path: Path) -> None:

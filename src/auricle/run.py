@@ -35,7 +35,7 @@ from auricle.checkpoint import (
 from auricle.config import merge, to_toml
 from auricle.data import Dataset, Example, read_data, write_manifest
 from auricle.errors import ConfigError, DataError, brief
-from auricle.files import make_folder, write_text
+from auricle.files import hold, make_folder, write_text
 
 
 @dataclass
@@ -196,6 +196,16 @@ class RunFolder:
         self._tensorboard = tensorboard
         self._log: TextIO | None = None
         self._curves: Any = None
+        self._held: int | None = None
+
+    def hold(self) -> None:
+        """Keep other trainings out of the folder until it is closed.
+
+        Raises:
+            DataError: there is one in it.
+        """
+        if self.writes and self._held is None:
+            self._held = hold(self.path, "another training")
 
     def _open(self) -> TextIO:
         """The log, opened when its first line is due: a refused training leaves no trace."""
@@ -210,6 +220,7 @@ class RunFolder:
     ) -> None:
         """Write what this training is: settings, data, versions and machine."""
         make_folder(self.path)
+        self.hold()
         data = {
             name: {
                 "examples": len(examples),
@@ -290,6 +301,8 @@ class RunFolder:
             self._log.close()
         if self._curves is not None:
             self._curves.close()
+        if self._held is not None:
+            os.close(self._held)
 
 
 def fingerprint(examples: Sequence[Example]) -> str:

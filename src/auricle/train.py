@@ -175,16 +175,17 @@ def fit(
 
     Raises:
         ConfigError: no budget, or settings or data that contradict each other or the run folder.
+        DataError: the run folder cannot be written to, or another process trains in it.
         ModelError: when the loss stays not finite; names the utterances.
     """
     budget = task.config.budget
     if budget.epochs is None and budget.steps is None and budget.minutes is None:
         raise ConfigError("no budget: say when to stop, e.g. budget.minutes=30 or budget.epochs=20")
-    training = _Training(task, train, valid, out, observer, stop, origin)
-    try:
-        return training.run()
-    finally:
-        training.folder.close()
+    loop = task.config.loop
+    device = local_device(loop.device)
+    world = World.join(device)
+    with closing(RunFolder(out, loop.tensorboard, writes=world.leads)) as folder:
+        return _Training(task, train, valid, folder, device, world, observer, stop, origin).run()
 
 
 class _AskedError(Exception):
@@ -199,20 +200,20 @@ class _Training:
         task: Task,
         train: Sequence[Example],
         valid: Sequence[Example],
-        out: Path,
+        folder: RunFolder,
+        device: torch.device,
+        world: World,
         observer: Observer | None,
         stop: Callable[[], bool] | None,
         origin: Origin | None,
     ) -> None:
         self.task, self.config, self.observer, self.stop = task, task.config, observer, stop
         self.train, self.valid = train, valid
+        self.folder, self.device, self.world = folder, device, world
         loop = self.config.loop
-        self.device = local_device(loop.device)
-        self.world = World.join(self.device)
         self.autocast, scaled = _precision(loop.precision, self.device)
         torch.manual_seed(loop.seed)
         model = task.model()
-        self.folder = RunFolder(out, loop.tensorboard, writes=self.world.leads)
         if origin and not self.folder.last.exists():
             origin.load_into(model)
         self.model = model.to(self.device)
@@ -227,6 +228,7 @@ class _Training:
             origin.to_dict() if origin else {},
         )
         if self.folder.last.exists():
+            self.folder.hold()
             self.folder.check_data(train, valid)
             usual = type(task.config)().to_dict()
             ended = self.state.restore(self.folder.last, task.card(), usual)

@@ -17,11 +17,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from auricle import files
 from auricle.batches import BatchSettings, Draw
 from auricle.checkpoint import read_checkpoint, under_prefix
 from auricle.config import Settings
 from auricle.data import Example
-from auricle.errors import ConfigError, ModelError
+from auricle.errors import ConfigError, DataError, ModelError
 from auricle.tasks import TASKS
 from auricle.train import (
     ASKED,
@@ -389,6 +390,23 @@ def test_kill_9_in_the_middle_of_an_epoch_changes_nothing(tmp_path: Path) -> Non
         assert torch.equal(wanted[name], found[name]), name
     assert state["counters"]["step"] == again["counters"]["step"] == 14
     assert steps_logged(broken) == 14
+
+
+def test_two_trainings_never_share_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fcntl")
+    monkeypatch.setattr(files, "PATIENCE_S", 0.3)
+    task, data, run = toy(), examples(), tmp_path / "run"
+    run.mkdir()
+    held = files.hold(run, "it")
+    assert held is not None
+    with pytest.raises(DataError, match="another training is at work here"):
+        fit(task, data, data, run)
+    assert list(run.iterdir()) == []
+    os.close(held)
+    assert fit(task, data, data, run).steps == 40
+    assert fit(task, data, data, run).steps == 40
 
 
 @pytest.mark.slow
