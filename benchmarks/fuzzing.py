@@ -154,6 +154,7 @@ def schemathesis(program: Path, port: int, examples: int, seed: int) -> str:
 def arguments() -> argparse.Namespace:
     options = common.parser(__doc__ or "")
     options.add_argument("--requests", type=int, default=5_000, help="of ours (%(default)s)")
+    options.add_argument("--passes", type=int, default=1, help="of so many (%(default)s)")
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--schemathesis", type=Path, help="the program, pip install schemathesis")
     options.add_argument("--examples", type=int, default=1_000, help="of each route (%(default)s)")
@@ -172,8 +173,12 @@ def main() -> None:
         try:
             warmed(server.port, chosen.seed)
             before, known = settled(server), counted(server.port)
-            statuses = drawn(server.port, chosen.requests, chosen.seed)
-            middle, ours = settled(server), counted(server.port)
+            statuses, middle = collections.Counter[str](), []
+            for number in range(chosen.passes):  # does memory level off?
+                statuses += drawn(server.port, chosen.requests, chosen.seed + 2 * number)
+                middle.append(settled(server))
+                common.note(f"pass {number + 1}: {middle[-1]}")
+            ours = counted(server.port)
             if chosen.schemathesis:
                 common.note("schemathesis ...")
                 said = schemathesis(chosen.schemathesis, server.port, chosen.examples, chosen.seed)
@@ -198,7 +203,7 @@ def main() -> None:
         ("answers counted", f"{sum(answers.values())}: {dict(sorted(answers.items()))}"),
         ("5xx but 503, 507", str(sum(bad.values()))),
         ("before", str(before)),
-        ("after ours", str(middle)),
+        *((f"after pass {number}", str(held)) for number, held in enumerate(middle, 1)),
         ("at the end", str(after)),
         ("exit status", str(status)),
     ]
