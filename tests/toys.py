@@ -1,8 +1,10 @@
 """A language of tones: letters are pitches, words are melodies. Made here, learned in seconds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from auricle import audio
@@ -32,6 +34,22 @@ TINY = (
     "optimizer.rate=1e-2",
     "loop.tensorboard=false",
 )
+
+
+def bundled(task: Any, model: Any, path: Path) -> Path:
+    """A bundle of a task's model, exported without long races."""
+    from auricle.bundle import Card
+    from auricle.export import ExportSettings, export_bundle
+
+    facts = task.card()
+    kept = ("task", "answer", "stride", "settings", "labels", "windows")
+    known = {key: facts[key] for key in kept if key in facts}
+    card = Card(auricle_version="0", features=facts["settings"]["features"], **known)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("auricle.export.TIMED_S", (0.5, 1.0))
+        patch.setattr("auricle.export.GATE_S", ((0.7,), (0.4, 0.1)))
+        options = ExportSettings(precision="fp32", weights="none")
+        return export_bundle(path, model, card, settings=options).path
 
 
 def say(text: str, rng: np.random.Generator) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ from typing import Self
 import numpy as np
 from pydantic import Field
 
-from auricle.bundle import Bundle, find_model
+from auricle.bundle import Bundle
 from auricle.config import Settings
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
 from auricle.labels import LabelSet
@@ -101,12 +101,7 @@ class Classifier:
     """
 
     def __init__(self, engine: Engine) -> None:
-        card = engine.bundle.card
-        if card.answer != "labels":
-            raise ModelError(
-                f"{engine.bundle.path}: answers with {card.answer}, not with labels: is it for"
-                " another command?"
-            )
+        card = engine.card_for("labels")
         self.engine = engine
         try:
             self.labels = LabelSet.from_dict(card.labels)
@@ -122,8 +117,7 @@ class Classifier:
         Args:
             threads: of the graph; None: as many as there are cores to use.
         """
-        bundle = source if isinstance(source, Bundle) else Bundle.read(find_model(source))
-        return cls(Engine(bundle, threads=threads))
+        return cls(Engine.load(source, threads))
 
     def classify(self, source: Source, *, hop_s: float | None = None) -> Labels:
         """The labels of a recording of any length.

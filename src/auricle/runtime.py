@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auricle import audio
-from auricle.bundle import GRAPH, Bundle, Streaming, find_model
+from auricle.bundle import GRAPH, Bundle, Card, Streaming, find_model
 from auricle.decode import (
     BeamSettings,
     Decoder,
@@ -245,6 +245,25 @@ class Engine:
         )
         self.session: Run = self.graph  # a server puts something before it
 
+    @classmethod
+    def load(cls, source: str | os.PathLike[str] | Bundle, threads: int | None = None) -> Self:
+        """The engine of a bundle that was read, of a file, or of a shipped model by its name."""
+        bundle = source if isinstance(source, Bundle) else Bundle.read(find_model(source))
+        return cls(bundle, threads=threads)
+
+    def card_for(self, answer: str) -> Card:
+        """The card of a model that answers so.
+
+        Raises:
+            ModelError: it answers with something else.
+        """
+        card, path = self.bundle.card, self.bundle.path
+        if card.answer != answer:
+            raise ModelError(
+                f"{path}: answers with {card.answer}, not with {answer}: is it for another command?"
+            )
+        return card
+
     def answer_many(
         self,
         sources: Iterable[Source],
@@ -361,12 +380,7 @@ class Recognizer:
         lm: LanguageModel | None = None,
         decode: DecodeSettings | None = None,
     ) -> None:
-        card, path = engine.bundle.card, engine.bundle.path
-        if card.answer != "tokens":
-            raise ModelError(
-                f"{path}: answers with {card.answer}, this auricle's recogniser knows tokens: is it"
-                " for another command?"
-            )
+        card = engine.card_for("tokens")
         self.engine = engine
         self.decode = decode or card.decode
         self.frame_s = engine.front_end.hop_s * card.stride  # of the output
@@ -379,7 +393,7 @@ class Recognizer:
         try:
             self._usual = self._make_decoder(self.decode, ())  # however many others come and go
         except ConfigError as error:
-            raise ModelError(f"{path}: {error}") from None
+            raise ModelError(f"{engine.bundle.path}: {error}") from None
 
     @classmethod
     def load(
@@ -398,8 +412,7 @@ class Recognizer:
             lm: a language model over words, instead of the bundle's own.
             decode: how to decode, instead of the bundle's own way.
         """
-        bundle = source if isinstance(source, Bundle) else Bundle.read(find_model(source))
-        return cls(Engine(bundle, threads=threads), lm=lm, decode=decode)
+        return cls(Engine.load(source, threads), lm=lm, decode=decode)
 
     @property
     def normaliser(self) -> str:

@@ -17,7 +17,7 @@ from typing import Self
 
 import numpy as np
 
-from auricle.bundle import Bundle, find_model
+from auricle.bundle import Bundle
 from auricle.classifier import WindowSettings, windows
 from auricle.errors import AuricleError, ConfigError, ModelError
 from auricle.features import FrontEnd
@@ -78,11 +78,7 @@ class Segmenter:
     """
 
     def __init__(self, engine: Engine) -> None:
-        card, path = engine.bundle.card, engine.bundle.path
-        if card.answer != "segments":
-            raise ModelError(
-                f"{path}: answers with {card.answer}, not with segments: is it for another command?"
-            )
+        card = engine.card_for("segments")
         self.engine = engine
         self.frame_s = engine.front_end.hop_s * card.stride
         try:
@@ -94,7 +90,7 @@ class Segmenter:
             self.window = WindowSettings.parse(card.windows, "windows")
             check_windows(self.window, self.frame_s)
         except ConfigError as error:
-            raise ModelError(f"{path}: {error}") from None
+            raise ModelError(f"{engine.bundle.path}: {error}") from None
         self._check()
 
     @classmethod
@@ -106,8 +102,7 @@ class Segmenter:
         Args:
             threads: of the graph; None: as many as there are cores to use.
         """
-        bundle = source if isinstance(source, Bundle) else Bundle.read(find_model(source))
-        return cls(Engine(bundle, threads=threads))
+        return cls(Engine.load(source, threads))
 
     def segments(self, source: Source, *, rule: HysteresisSettings | None = None) -> Segments:
         """The labelled stretches of a recording of any length.

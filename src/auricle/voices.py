@@ -20,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field
 
-from auricle.bundle import Bundle, find_model
+from auricle.bundle import Bundle
 from auricle.classifier import WindowSettings, windows
 from auricle.config import Settings
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
@@ -46,12 +46,7 @@ class Verifier:
     """
 
     def __init__(self, engine: Engine) -> None:
-        card = engine.bundle.card
-        if card.answer != "embedding":
-            raise ModelError(
-                f"{engine.bundle.path}: answers with {card.answer}, not with an embedding: is it"
-                " for another command?"
-            )
+        card = engine.card_for("embedding")
         self.engine = engine
         try:
             self.settings = VoiceSettings.parse(card.windows, "windows")
@@ -61,8 +56,7 @@ class Verifier:
     @classmethod
     def load(cls, source: str | os.PathLike[str] | Bundle, *, threads: int | None = None) -> Self:
         """The verifier of a bundle, a file or one that was read."""
-        bundle = source if isinstance(source, Bundle) else Bundle.read(find_model(source))
-        return cls(Engine(bundle, threads=threads))
+        return cls(Engine.load(source, threads))
 
     @property
     def identity(self) -> str:

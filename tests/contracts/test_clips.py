@@ -12,19 +12,18 @@ from hypothesis import strategies as st
 
 from auricle import audio
 from auricle.batches import Draw
-from auricle.bundle import Card
 from auricle.classifier import Classifier, windows
 from auricle.config import resolve
 from auricle.data import Example, read_data
 from auricle.errors import ConfigError, DataError, ModelError
-from auricle.export import ExportSettings, export_bundle, export_onnx, gate
+from auricle.export import export_onnx, gate
 from auricle.features import FeatureSettings, FrontEnd
 from auricle.models.decoders import ClipClassifier, PoolSettings
 from auricle.models.encoders import build_encoder
 from auricle.runtime import Recognizer
 from auricle.tasks.clip import ClipSettings, ClipTask
 from contracts.test_encoders import SMALL
-from toys import TINY, corpus
+from toys import TINY, bundled, corpus
 
 POOLS = ("mean", "statistics", "attention", "flatten")
 FRONT_END = FrontEnd(FeatureSettings(mels=20))
@@ -113,24 +112,6 @@ def learned(data: tuple[Example, ...], *words: str) -> ClipTask:
     return ClipTask.learn(resolve(ClipSettings, None, (*TINY, *words)), data)
 
 
-def bundled(task: ClipTask, model: torch.nn.Module, path: Path) -> Classifier:
-    facts = task.card()
-    kept = ("task", "answer", "stride", "settings", "labels", "windows")
-    card = Card(
-        auricle_version="0",
-        features=facts["settings"]["features"],
-        **{key: facts[key] for key in kept},
-    )
-    options = ExportSettings(precision="fp32", weights="none")
-    return Classifier.load(export_bundle(path, model, card, settings=options), threads=1)
-
-
-@pytest.fixture(autouse=True)
-def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("auricle.export.TIMED_S", (0.5, 1.0))
-    monkeypatch.setattr("auricle.export.GATE_S", ((0.7,), (0.4, 0.1)))
-
-
 @pytest.mark.parametrize(
     "words",
     [
@@ -143,7 +124,7 @@ def test_the_bundle_answers_like_the_task(
 ) -> None:
     task = learned(data, *words)
     model = task.model().eval()
-    classifier = bundled(task, model, tmp_path / "m.auricle")
+    classifier = Classifier.load(bundled(task, model, tmp_path / "m.auricle"), threads=1)
     wanted = task.predict(model, task.batch(data))
     for example, expected in zip(data, wanted, strict=True):
         found = classifier.classify(example.audio)
@@ -159,7 +140,7 @@ def test_what_cannot_be_heard_does_not_stop_the_others(
     data: tuple[Example, ...], tmp_path: Path
 ) -> None:
     task = learned(data)
-    classifier = bundled(task, task.model(), tmp_path / "m.auricle")
+    classifier = Classifier.load(bundled(task, task.model(), tmp_path / "m.auricle"), threads=1)
     audio.save(tmp_path / "short.wav", np.zeros(160, np.float32), 16_000)
     sources = [data[0].audio, tmp_path / "short.wav", tmp_path / "none.wav", data[1].audio]
     found = [answer for _, answer in classifier.classify_many(sources)]
@@ -174,7 +155,7 @@ def test_a_card_with_other_labels_is_refused(data: tuple[Example, ...], tmp_path
     task.labels = replace(task.labels, names=(*task.labels.names, "more"))
     network = learned(data).model()
     with pytest.raises(ModelError, match=r"card has \d labels: export the model again"):
-        bundled(task, network, tmp_path / "m.auricle")
+        Classifier.load(bundled(task, network, tmp_path / "m.auricle"), threads=1)
 
 
 def test_draws_depend_on_seed_epoch_and_example(data: tuple[Example, ...]) -> None:

@@ -12,13 +12,12 @@ from typer.testing import CliRunner
 
 from auricle import audio
 from auricle.batches import Draw
-from auricle.bundle import Card
 from auricle.classifier import Classifier, WindowSettings
 from auricle.cli import app
 from auricle.config import resolve
 from auricle.data import Example, read_data
 from auricle.errors import ConfigError, DataError, ModelError
-from auricle.export import ExportSettings, export_bundle, export_onnx, gate
+from auricle.export import export_onnx, gate
 from auricle.features import FeatureSettings, FrontEnd
 from auricle.hysteresis import HysteresisSettings, frames_of
 from auricle.models.decoders import FrameTagger
@@ -26,7 +25,7 @@ from auricle.models.encoders import build_encoder
 from auricle.segmenter import Segmenter, stitched
 from auricle.tasks.segment import SegmentSettings, SegmentTask
 from contracts.test_encoders import SMALL
-from toys import TINY, corpus
+from toys import TINY, bundled, corpus
 
 RATE_HZ = 16_000
 # Two convolutions of three frames: what is further than 0.08 s away changes nothing.
@@ -71,28 +70,10 @@ def learned(data: tuple[Example, ...], *words: str) -> SegmentTask:
     return SegmentTask.learn(resolve(SegmentSettings, None, (*TINY, *words)), data)
 
 
-def bundled(task: SegmentTask, model: torch.nn.Module, path: Path) -> Segmenter:
-    facts = task.card()
-    kept = ("task", "answer", "stride", "settings", "labels", "windows")
-    card = Card(
-        auricle_version="0",
-        features=facts["settings"]["features"],
-        **{key: facts[key] for key in kept},
-    )
-    options = ExportSettings(precision="fp32", weights="none")
-    return Segmenter.load(export_bundle(path, model, card, settings=options), threads=1)
-
-
-@pytest.fixture(autouse=True)
-def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("auricle.export.TIMED_S", (0.5, 1.0))
-    monkeypatch.setattr("auricle.export.GATE_S", ((0.7,), (0.4, 0.1)))
-
-
 def test_the_bundle_answers_like_the_task(data: tuple[Example, ...], tmp_path: Path) -> None:
     task = learned(data, *SHORT)
     model = task.model().eval()
-    segmenter = bundled(task, model, tmp_path / "m.auricle")
+    segmenter = Segmenter.load(bundled(task, model, tmp_path / "m.auricle"), threads=1)
     wanted = task.predict(model, task.batch(data))
     stream = segmenter.activities([example.audio for example in data])
     for (_, found), expected in zip(stream, wanted, strict=True):
@@ -173,7 +154,7 @@ def test_the_rule_is_chosen_and_kept(data: tuple[Example, ...], tmp_path: Path) 
     fit(task, data, data, tmp_path)
     again, model, _ = load_trained(tmp_path)
     assert again.rule == rule  # type: ignore[attr-defined]
-    assert bundled(again, model, tmp_path / "m.auricle").rule == rule  # type: ignore[arg-type]
+    assert Segmenter.load(bundled(again, model, tmp_path / "m.auricle"), threads=1).rule == rule
 
 
 def test_a_wider_rule_is_chosen_for_a_shy_model(data: tuple[Example, ...]) -> None:
@@ -195,7 +176,7 @@ def test_what_cannot_be_heard_does_not_stop_the_others(
     data: tuple[Example, ...], tmp_path: Path
 ) -> None:
     task = learned(data, *SHORT)
-    segmenter = bundled(task, task.model(), tmp_path / "m.auricle")
+    segmenter = Segmenter.load(bundled(task, task.model(), tmp_path / "m.auricle"), threads=1)
     audio.save(tmp_path / "short.wav", np.zeros(160, np.float32), RATE_HZ)
     sources = [data[0].audio, tmp_path / "short.wav", tmp_path / "none.wav", data[1].audio]
     found = [answer for _, answer in segmenter.activities(sources)]
@@ -221,7 +202,7 @@ def test_a_card_that_does_not_fit_is_refused(
     data: tuple[Example, ...], tmp_path: Path, change: dict[str, Any], told: str
 ) -> None:
     task = learned(data, *SHORT)
-    segmenter = bundled(task, task.model(), tmp_path / "m.auricle")
+    segmenter = Segmenter.load(bundled(task, task.model(), tmp_path / "m.auricle"), threads=1)
     card = segmenter.engine.bundle.card.model_copy(update=change)
     bundle = replace(segmenter.engine.bundle, card=card)
     with pytest.raises(ModelError, match=told):

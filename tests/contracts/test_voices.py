@@ -8,15 +8,13 @@ import pytest
 import torch
 
 from auricle.batches import Draw
-from auricle.bundle import Card
 from auricle.config import resolve
 from auricle.data import Example, read_data
 from auricle.errors import DataError, ModelError
-from auricle.export import ExportSettings, export_bundle
 from auricle.results import Embedding
 from auricle.tasks.speaker import SpeakerSettings, SpeakerTask
 from auricle.voices import Verifier, VoiceBook, cosine
-from toys import TINY, corpus
+from toys import TINY, bundled, corpus
 
 
 @pytest.fixture(scope="module", name="data")
@@ -33,19 +31,8 @@ def _task(data: tuple[Example, ...]) -> SpeakerTask:
 @pytest.fixture(scope="module", name="verifier")
 def _verifier(task: SpeakerTask, tmp_path_factory: pytest.TempPathFactory) -> Verifier:
     torch.manual_seed(0)
-    model, facts = task.model(), task.card()
-    kept = ("task", "answer", "stride", "settings", "windows")
-    card = Card(
-        auricle_version="0",
-        features=facts["settings"]["features"],
-        **{key: facts[key] for key in kept},
-    )
     path = tmp_path_factory.mktemp("bundle") / "m.auricle"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("auricle.export.TIMED_S", (0.5, 1.0))
-        patch.setattr("auricle.export.GATE_S", ((0.7,), (0.4, 0.1)))
-        options = ExportSettings(precision="fp32", weights="none")
-        return Verifier.load(export_bundle(path, model, card, settings=options), threads=1)
+    return Verifier.load(bundled(task, task.model(), path), threads=1)
 
 
 def test_the_bundle_answers_like_the_task(
@@ -128,21 +115,12 @@ def test_voices_of_two_models_are_not_compared() -> None:
         cosine(Embedding((1.0,), 1.0), Embedding((0.6, 0.8), 1.0))
 
 
-def test_data_without_speakers_is_refused(
-    task: SpeakerTask, data: tuple[Example, ...], tmp_path: Path
-) -> None:
+def test_data_without_speakers_is_refused(task: SpeakerTask, data: tuple[Example, ...]) -> None:
     nameless = tuple(Example(e.id, e.audio, e.duration_s) for e in data)
     with pytest.raises(DataError, match="0 speakers in the training data"):
         SpeakerTask.learn(SpeakerSettings(), nameless)
     found = task.examine({"train": data, "valid": nameless[:1]})
     assert [problem.kind for problem in found.errors] == ["no_speaker", "no_trials"]
     assert json.dumps(found.to_dict())
-    with pytest.raises(ModelError, match="answers with tokens, not with an embedding"):
-        Verifier(_engine_of_tokens(tmp_path))
-
-
-def _engine_of_tokens(tmp_path: Path) -> object:
-    from types import SimpleNamespace
-
-    card = Card(auricle_version="0", task="reading", answer="tokens", features={})
-    return SimpleNamespace(bundle=SimpleNamespace(card=card, path=tmp_path / "m.auricle"))
+    with pytest.raises(ModelError, match="answers with tokens, not with embedding"):
+        Verifier.load("english")
