@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from auricle.errors import SHOWN_LETTERS, ConfigError, brief
 from auricle.files import regular, why_not
@@ -27,6 +27,19 @@ class Settings(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _listed(cls, values: Any) -> Any:
+        """Where a list is due, what stands between commas: `labels.keywords=yes,no`."""
+        if not isinstance(values, Mapping):
+            return values
+        given = dict(values)
+        for name, known in cls.model_fields.items():
+            text = given.get(name)
+            if typing.get_origin(known.annotation) is tuple and isinstance(text, str):
+                given[name] = [_toml(part) for part in text.split(",") if part.strip()]
+        return given
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], source: str = "settings") -> Self:
@@ -117,6 +130,14 @@ def read_recipe(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not a TOML recipe: {error}") from None
 
 
+def _toml(text: str) -> Any:
+    """A value as TOML writes it, else the text itself."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text.strip()
+
+
 def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
     """`["a.b=1", "c=x"]` -> `{"a": {"b": 1}, "c": "x"}`."""
     values: dict[str, Any] = {}
@@ -127,11 +148,7 @@ def parse_overrides(words: Iterable[str]) -> dict[str, Any]:
             raise ConfigError(
                 f"{brief(word)} is not a setting: write key=value, e.g. budget.minutes=30"
             )
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except (ValueError, RecursionError):
-            value = text.strip()
-        nested: Any = value
+        nested = _toml(text)
         for part in reversed(parts):
             nested = {part: nested}
         values = merge(values, nested)

@@ -98,6 +98,16 @@ def hold(folder: Path, what: str) -> int | None:
             return None
 
 
+def check_free(folder: Path, what: str) -> None:
+    """See early that no other process holds a folder.
+
+    Raises:
+        DataError: one does.
+    """
+    if (descriptor := hold(folder, what)) is not None:
+        os.close(descriptor)
+
+
 def check_folder_of(path: Path) -> None:
     """Before long work, see that what comes of it can be written.
 

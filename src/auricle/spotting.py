@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from auricle.config import Settings
 from auricle.labels import SILENCE, UNKNOWN
@@ -27,11 +27,6 @@ class SpottingSettings(Settings):
     smoothing: int = Field(3, ge=1, le=1_000)  # windows that are averaged
     refractory_s: float = Field(1.0, ge=0, le=3_600)  # after a detection nothing is detected
     keywords: tuple[str, ...] = ()  # to listen for; empty: all but _unknown_ and _silence_
-
-    @field_validator("keywords", mode="before")
-    @classmethod
-    def _listed(cls, value: object) -> object:
-        return tuple(value.split(",")) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True, slots=True)

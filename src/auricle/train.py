@@ -457,8 +457,9 @@ class _Training:
             metric, direction = self.task.goal
             sign = 1.0 if direction == "min" else -1.0
             loss = sign * (scores[metric] - counters.best.get(metric, math.inf * sign))
-            # Where all is wrong yet, WER 100 % and again 100 %, the later weights are the better.
-            best = loss <= 0
+            # Where all is wrong yet, WER 100 % and again 100 %, the later weights are the better,
+            # but not than those of a model that was trained before.
+            best = loss < 0 or (loss == 0 and counters.best != counters.began)
             counters.worse = 0 if loss < 0 else counters.worse + 1
             if best:
                 counters.best = dict(scores)

@@ -143,6 +143,13 @@ def test_it_goes_on_exactly_and_without_the_model(
     assert outcome.began == state["counters"]["began"]
 
 
+def test_what_is_no_better_does_not_take_the_place_of_the_model(
+    run: Path, data: Examples, tmp_path: Path
+) -> None:
+    tuned(run, data, tmp_path, "optimizer.rate=1e-12", "budget.steps=3", "evaluation.every_steps=1")
+    assert read_checkpoint(tmp_path / "best.safetensors")[1]["step"] == 0
+
+
 def test_the_shipped_model_is_trained_further_without_what_trained_it(tmp_path: Path) -> None:
     clips = read_data(Path(__file__).parents[2] / "examples" / "clips").examples
     outcome, _, task = tuned(find_model("english"), clips, tmp_path, "budget.steps=3")
@@ -305,7 +312,7 @@ def test_a_lexicon_of_ones_own_counts_and_has_the_models_phonemes(
     new = (replace(data[0], text="abcdeabc"), *data[1:])
     task = phonemes.adapt(config, phonemes, new)
     assert task.tokenizer.lexicon["abcdeabc"] == ("E", "E")
-    assert task.about() == "unit phoneme"
+    assert task.about() == "unit phoneme; scored on valid without a language model"
     own.write_text("abcdeabc E1 A\n")
     with pytest.raises(ConfigError, match=r"does not have: E1; it has A B C D E .*--plain"):
         phonemes.adapt(config, phonemes, new)

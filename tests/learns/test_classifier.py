@@ -153,6 +153,18 @@ def test_folds_begin_with_a_trained_model(made: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_folder_per_label_is_parted_by_recordings(made: Path, tmp_path: Path) -> None:
+    words = ("crossval", made / "data" / "valid", "--init", made / "m.auricle", "--folds", "2")
+    result = auricle(*words, "--out", tmp_path / "runs", "budget.steps=1")
+    assert result.exit_code == 0, result.output
+    assert "no speakers are known" in result.stderr
+    report = json.loads((tmp_path / "runs" / "crossval.json").read_text())
+    clips = len(list((made / "data" / "valid").rglob("*.wav")))
+    assert sum(row["clips"] for row in report["folds"]) == report["all"]["clips"] == clips
+    assert report["by"] == "file"
+
+
+@pytest.mark.slow
 def test_labels_from_another_key_and_mistakes_are_named(made: Path, tmp_path: Path) -> None:
     rows = [
         {"audio_filepath": str(path), "mood": path.parent.name}

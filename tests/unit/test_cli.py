@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,11 +22,13 @@ from auricle.cli.display import TrainingDisplay, deaf, output
 from auricle.cli.signals import interrupt
 from auricle.data import read_data, write_manifest
 from auricle.doctor import DoctorSettings
-from auricle.errors import AuricleError
+from auricle.errors import AuricleError, DataError
+from auricle.files import hold
 from auricle.tasks import TASKS
 from toys import TINY, corpus
 
 Run = Callable[..., typer.testing.Result]
+PARTS = ("train", "valid", "test")
 
 
 @pytest.fixture(name="run")
@@ -251,6 +254,19 @@ def test_an_error_rate_of_nearly_all_is_deaf() -> None:
     assert not deaf({"accuracy": 0.99}, ("accuracy", "max"))
 
 
+def test_a_second_training_in_the_same_folder_is_refused_at_once(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("fcntl")
+    monkeypatch.setattr("auricle.files.PATIENCE_S", 0.1)
+    held = hold(tmp_path, "it")
+    assert held is not None
+    with pytest.raises(DataError, match="another training is at work here"):
+        run("train", folder / "data.jsonl", "--out", tmp_path, *TINY, "budget.steps=1")
+    os.close(held)
+    assert list(tmp_path.iterdir()) == []  # no doctor.json either
+
+
 # --- what was trained ----------------------------------------------------------------------------
 
 
@@ -394,7 +410,30 @@ def test_all_settings_of_the_server_are_shown_but_its_keys(run: Run, tmp_path: P
     assert "'english'" not in run("serve", "--show", "--model", "x=other.auricle").stdout
 
 
-# --- doctor, prepare -----------------------------------------------------------------------------
+# --- doctor, split, prepare -----------------------------------------------------------------------
+
+
+def test_split_parts_people_and_changes_no_recording(run: Run, tmp_path: Path) -> None:
+    manifest = corpus(tmp_path, 60)  # of five speakers
+    told = run("split", manifest, tmp_path / "parts", "--test", "0.2", "--valid", "0.2").stdout
+    parts = {name: read_data(tmp_path / "parts" / f"{name}.jsonl").examples for name in PARTS}
+    voices = [{example.speaker for example in part} for part in parts.values()]
+    assert sum(map(len, voices)) == len(set.union(*voices)) == 5
+    everything = [example for part in parts.values() for example in part]
+    whole = read_data(manifest).examples
+    assert {(e.audio.resolve(), e.text) for e in everything} == {
+        (e.audio.resolve(), e.text) for e in whole
+    }
+    assert f"{len(parts['test'])} recordings" in told
+    with pytest.raises(DataError, match=r"train\.jsonl is there already"):
+        run("split", manifest, tmp_path / "parts")
+    with pytest.raises(DataError, match="has parts already: train, valid, test"):
+        run("split", tmp_path / "parts", tmp_path / "again")
+    run("split", manifest, tmp_path / "two", "--test", "0")
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [
+        "train.jsonl",
+        "valid.jsonl",
+    ]
 
 
 def test_doctor_names_its_settings_and_missing_files(

@@ -57,6 +57,17 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
+def test_a_list_may_stand_between_commas() -> None:
+    from auricle.augment import AugmentSettings
+    from auricle.labels import LabelSettings
+
+    assert resolve(LabelSettings, None, ["keywords=yes,no, stop"]).keywords == ("yes", "no", "stop")
+    assert resolve(LabelSettings, None, ["keywords=yes"]).keywords == ("yes",)
+    assert resolve(AugmentSettings, None, ["speeds=0.9,1.0,1.1"]).speeds == (0.9, 1.0, 1.1)
+    with pytest.raises(ConfigError, match="should be a valid number"):
+        resolve(AugmentSettings, None, ["speeds=0.9,fast"])
+
+
 def test_later_layers_win(recipe: Path) -> None:
     garden = resolve(Garden, recipe, ["walk.length_m=40"], owner="Bob", open=False)
     assert garden.open is False  # from the base

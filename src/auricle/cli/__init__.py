@@ -84,6 +84,9 @@ app.command(
     rich_help_panel="Data",
     short_help="Find what is wrong with recordings and transcripts.",
 )(data.doctor)
+app.command("split", rich_help_panel="Data", short_help="Part recordings to train and to test.")(
+    data.split
+)
 app.command("explore", rich_help_panel="Data", short_help="Look at labelled recordings.")(
     data.explore
 )

@@ -32,7 +32,10 @@ def crossval(
     data: Annotated[Path, typer.Argument(help="A manifest or a folder of labelled recordings.")],
     out: Annotated[Path, typer.Option(help="A folder: one run for each fold goes there.")],
     settings: Annotated[list[str] | None, typer.Argument(help="key=value: any setting.")] = None,
-    by: Annotated[str, typer.Option(help="The key that parts the data: fold, speaker.")] = "fold",
+    by: Annotated[
+        str | None,
+        typer.Option(help="The key that parts the data; else fold, speaker or file."),
+    ] = None,
     folds: Annotated[
         int | None, typer.Option(min=2, help="Join the values of the key to so many folds.")
     ] = None,
@@ -46,6 +49,7 @@ def crossval(
     """
     Examples:
     - `auricle crossval esc50.csv --by fold --out runs/esc --recipe sounds`
+    - `auricle crossval my_folder --folds 5 --out runs/mine`
     - `auricle crossval digits.jsonl --by speaker --out runs/digits budget.epochs=20`
     - `auricle crossval ravdess.jsonl --label emotion --by speaker --folds 6 --out runs/emotion`
     - `auricle crossval calls --by speaker --init english --out runs/calls` (each with its ears)
@@ -60,6 +64,7 @@ def crossval(
     kind = task_class(task)
     with counting("reading") as progress:
         examples = read_for(data, kind.needs, label, progress).examples
+    by = by or _usual_key(examples)
     parts = folds_by(by, [value_of(each, by) for each in examples], examples, folds)
     words, file = settings or (), recipe_file(recipe, task) if recipe else None
     if begun := beginning(init, out, task):
@@ -78,6 +83,19 @@ def crossval(
     if labels is None:
         raise ConfigError(f"{data}: no fold")
     write_text(out / "crossval.json", json.dumps(_report(labels, answered, data, by), indent=2))
+
+
+def _usual_key(examples: Sequence[Example]) -> str:
+    """What parts data if nobody says so: folds of its own, else people, else each recording."""
+    if all("fold" in each.extra for each in examples):
+        return "fold"
+    if any(each.speaker for each in examples):
+        return "speaker"
+    errors.print(
+        "warning: no speakers are known, so recordings are parted one by one: where a voice is in"
+        " several folds, the figures are better than they will be for new voices"
+    )
+    return "file"
 
 
 def _report(labels: LabelSet, answered: Mapping[str, Pairs], data: Path, by: str) -> dict[str, Any]:

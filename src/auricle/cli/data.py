@@ -1,4 +1,4 @@
-"""auricle prepare, auricle doctor, auricle explore."""
+"""auricle prepare, auricle doctor, auricle split, auricle explore."""
 
 import json
 from pathlib import Path
@@ -6,11 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from auricle.cli.display import counting, output, table
+from auricle.cli.display import counting, errors, output, table
 from auricle.config import resolve
-from auricle.data import Dataset, Progress, What, labelled, read_for
+from auricle.data import (
+    Dataset,
+    Progress,
+    What,
+    labelled,
+    read_for,
+    split_unit,
+    split_with_labels,
+    write_manifest,
+)
 from auricle.errors import DataError
-from auricle.files import check_folder_of, write_text
+from auricle.files import check_folder_of, make_folder, write_text
 
 if TYPE_CHECKING:
     from auricle.doctor import Report
@@ -134,6 +143,43 @@ def _judged(report: "Report", dataset: Dataset, task: str) -> "Report":
     labels = LabelSet.learn(LabelSettings(several=several), given)
     output.print(f"{len(labels.names)} labels: {', '.join(labels.names)}", markup=False)
     return with_labels(report, parts, labels)
+
+
+def split(
+    data: Annotated[Path, typer.Argument(help="A manifest or a folder of recordings.")],
+    out: Annotated[Path, typer.Argument(help="A folder for one manifest per part.")],
+    test: Annotated[float, typer.Option(min=0, max=0.9, help="Share kept to prove it on.")] = 0.1,
+    valid: Annotated[float, typer.Option(min=0, max=0.9, help="Share to choose weights on.")] = 0.1,
+    label: Annotated[str | None, typer.Option(help="Take the labels from this key.")] = None,
+    seed: Annotated[int, typer.Option(help="Another one parts otherwise.")] = 0,
+) -> None:
+    """
+    Examples:
+    - `auricle split interviews.csv parts` (parts/train.jsonl, valid.jsonl and test.jsonl)
+    - `auricle split commands parts --test 0.2`
+    - then `auricle train parts --out run` and `auricle evaluate run parts/test.jsonl`
+
+    Part recordings such that no speaker is in two parts; recordings one by one, where no speakers
+    are known. The recordings stay where they are. The same data is always parted in the same way.
+    """
+    wanted = {name: share for name, share in (("valid", valid), ("test", test)) if share}
+    if taken := [path for name in ("train", *wanted) if (path := out / f"{name}.jsonl").exists()]:
+        raise DataError(f"{taken[0]} is there already: choose another folder")
+    with counting("reading headers") as progress:
+        dataset, _ = _patient(data, "clip" if label else None, label, progress)
+    if dataset.splits:
+        raise DataError(f"{data} has parts already: {', '.join(dataset.splits)}")
+    parts = split_with_labels(dataset.examples, wanted, seed)
+    make_folder(out)
+    for name, part in parts.items():
+        path = out / f"{name}.jsonl"
+        write_manifest(path, part)
+        voices = len({example.speaker for example in part} - {None})
+        hours = sum(example.duration_s for example in part) / 3600
+        told = f"{path}: {len(part)} recordings, {hours:.2f} h"
+        output.print(told + f", {voices} speakers" * bool(voices), markup=False)
+    if split_unit(dataset.examples, len(parts)) != "speaker":
+        errors.print("note: parted recording by recording, as there are too few known speakers")
 
 
 def explore(

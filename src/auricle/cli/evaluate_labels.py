@@ -7,6 +7,7 @@ from pathlib import Path
 from auricle.cli.answers import Model, Pairs, answer
 from auricle.cli.display import counting, output, table
 from auricle.data import Example, What, read_for
+from auricle.data.rows import COLUMNS
 from auricle.errors import ConfigError, DataError
 from auricle.files import write_text
 from auricle.label_metrics import LabelScore
@@ -34,15 +35,16 @@ def _no_split(split: str, model: Path, data: Path, splits: Iterable[str]) -> str
 
 
 def value_of(example: Example, key: str) -> str:
-    """What an example has under a key of its manifest, to group by."""
-    if key == "speaker":
+    """What an example has under a key of its manifest, to group by; `file` is each by itself."""
+    if key in COLUMNS["speaker"]:
         return example.speaker or "unknown"
-    if key not in example.extra:
-        raise ConfigError(
-            f"{example.id} has no {key} to group by: its keys are "
-            f"{', '.join(['speaker', *example.extra])}"
-        )
-    return str(example.extra[key])
+    if key in example.extra:
+        return str(example.extra[key])
+    if key == "file":
+        return str(example.audio)
+    there = ["speaker"] * bool(example.speaker) + list(example.extra)
+    has = f"its keys are {', '.join(there)}" if there else "its data has no key but for the answers"
+    raise ConfigError(f"{example.id} has no {key} to group by: {has}")
 
 
 def check_labels(labels: LabelSet, examples: Sequence[Example]) -> None:

@@ -27,7 +27,7 @@ from auricle.data import (
     split_with_labels,
 )
 from auricle.errors import ConfigError, DataError, listed
-from auricle.files import make_folder, write_text
+from auricle.files import check_free, make_folder, write_text
 
 VALID_SHARE = 0.1  # of data that comes without splits
 WIDER_SHARES = (0.2, 0.3, 0.4, 0.5)  # where that holds too few speakers
@@ -97,6 +97,8 @@ def train(
     """
     need_training("train")
     errors.quiet = not _leads()  # of several processes one speaks
+    if _leads() and out.is_dir():
+        check_free(out, "another training")
     _say(f"reading {data} ...")
     from auricle.tasks import task_class
 

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from auricle.data.example import Example
-from auricle.errors import ConfigError
+from auricle.errors import ConfigError, listed
 
 MOST_FOLDS = 50  # that anyone would train
 SPLITS_TRIED = 30  # for one that lacks no label
@@ -82,7 +82,7 @@ def split_by_speaker(
 
 
 def split_with_labels(
-    examples: Sequence[Example], fractions: Mapping[str, float]
+    examples: Sequence[Example], fractions: Mapping[str, float], seed: int = 0
 ) -> dict[str, tuple[Example, ...]]:
     """`split_by_speaker`, such that as few labels as can be are missing in a split.
 
@@ -95,12 +95,13 @@ def split_with_labels(
         found = {name: {n for e in part for n in e.labels} for name, part in parts.items()}
         return len(every - found["train"]), sum(len(every - names) for names in found.values())
 
-    best = split_by_speaker(examples, fractions)
+    first = seed * SPLITS_TRIED
+    best = split_by_speaker(examples, fractions, first)
     least = lacking(best)
-    for seed in range(1, SPLITS_TRIED):
+    for further in range(first + 1, first + SPLITS_TRIED):
         if not any(least):
             break
-        parts = split_by_speaker(examples, fractions, seed)
+        parts = split_by_speaker(examples, fractions, further)
         if (lacked := lacking(parts)) < least:
             best, least = parts, lacked
     return best
@@ -155,7 +156,9 @@ def folds_by(
     """
     groups: dict[str, list[Example]] = {value: [] for value in sorted(set(values))}
     if len(groups) < (folds or 2):
-        raise ConfigError(f"{key} has {len(groups)} values, too few for {folds or 2} folds")
+        raise ConfigError(
+            f"too few for {folds or 2} folds: of {key} there is {listed(sorted(groups))} alone"
+        )
     if not folds and len(groups) > MOST_FOLDS:
         raise ConfigError(f"{key} has {len(groups)} values: join them with --folds 10, say")
     pairs = list(zip(examples, values, strict=True))

@@ -86,7 +86,8 @@ def _read_run(run: Path) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     best = run / "best.safetensors"
     if not best.exists():
         raise ModelError(
-            f"{run}: no best.safetensors there: is it a run, and was it evaluated yet?"
+            f"{run}: no best.safetensors there: it is no run, or its training stopped before it was"
+            " first scored on valid; then the same `auricle train` command goes on"
         )
     weights, state = read_checkpoint(best)
     check_state(best, state, BEST)

@@ -228,7 +228,8 @@ class CTCTask:
         """What the command line says of the task, after its encoder."""
         unheard = " ".join(sorted(self.unheard))
         warning = f"; only in validation texts, so they cannot be learned: {unheard}"
-        told = f"unit {self.config.text.unit}" + warning * bool(unheard)
+        told = f"unit {self.config.text.unit}; scored on valid without a language model"
+        told += warning * bool(unheard)
         if not self.pronounced:
             return told
         words = [f"{word} ({' '.join(said)})" for word, said in self.pronounced.items()]
