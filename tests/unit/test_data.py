@@ -522,6 +522,18 @@ def test_splits_have_the_size_asked_for() -> None:
     assert splits != split_by_speaker(examples, {"valid": 0.1, "test": 0.2}, seed=1)
 
 
+def test_a_folder_without_texts_names_the_table_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "talks").mkdir()
+    soundfile.write(tmp_path / "talks" / "a b.wav", np.zeros(1_600), 16_000)
+    with pytest.raises(DataError, match=r"no text") as without:
+        read_data(tmp_path / "talks")
+    assert "may say more" not in str(without.value)
+    (tmp_path / "talks.csv").write_text("file,sentence\ntalks/a b.wav,hello\n")
+    with pytest.raises(DataError, match=r"talks\.csv may say more of these recordings"):
+        read_data(tmp_path / "talks")
+    assert read_data(tmp_path / "talks.csv").examples[0].text == "hello"
+
+
 def test_a_long_speaker_is_not_spent_on_a_small_split() -> None:
     long = [Example(f"l{at}", Path(f"/l{at}.wav"), 100.0, speaker="long") for at in range(10)]
     for seed in range(20):

@@ -52,6 +52,8 @@ def read_data(
             problems.append(f"{row.where}: {error}")
     unusable = tuple(problems)
     examples = _fill_durations(found, problems, progress)
+    if not examples and (table := _table_of(source)):
+        problems.insert(0, f"{table} may say more of these recordings: give that instead")
     if unreadable == "raise" or not examples:
         problems.raise_if_any(source)
     if not examples:
@@ -89,6 +91,15 @@ def _reader(source: Path, what: What, problems: Problems) -> Iterable[Row]:
         return read_manifest(source, problems)
     known = " ".join((*MANIFEST_SUFFIXES, ".stm"))
     raise DataError(f"{source}: needs to be a folder or a manifest ({known})")
+
+
+def _table_of(folder: Path) -> Path | None:
+    """A manifest that may be meant by its folder: in it, or beside it under its name."""
+    if not folder.is_dir():
+        return None
+    beside = [folder.with_name(folder.name + suffix) for suffix in MANIFEST_SUFFIXES]
+    inside = sorted(path for path in folder.iterdir() if path.suffix.lower() in MANIFEST_SUFFIXES)
+    return next((path for path in (*inside, *beside) if path.is_file()), None)
 
 
 def _split_of(row: Row) -> str | None:
