@@ -97,7 +97,7 @@ def load(
     blas = ThreadpoolController().select(internal_api="openblas")
     with (
         blas.limit(limits=1),
-        ThreadPoolExecutor(settings.workers, thread_name_prefix="auricle-loader") as pool,
+        ThreadPoolExecutor(settings.workers, "auricle-loader", _alone) as pool,
     ):
         pending: deque[Future[T]] = deque()
         try:
@@ -119,6 +119,15 @@ def padded(rows: Sequence[NDArray[Any]], dtype: type) -> NDArray[Any]:
     for place, row in zip(filled, rows, strict=True):
         place[: len(row)] = row
     return filled
+
+
+def _alone() -> None:
+    """Keep this thread's arithmetic to itself.
+
+    OpenMP has a set of threads for each thread that calls it: a loader's Fourier transform would
+    wait for a second one, on the cores where the training computes.
+    """
+    ThreadpoolController().select(user_api="openmp").limit(limits=1)
 
 
 class SoundCache:

@@ -170,7 +170,7 @@ def test_a_folder_is_asked_for_only_when_it_is_used(
     x, lost = tone(200, 0.1), str(tmp_path)
     Augmenter(AugmentSettings(noises=lost, rooms=lost)).wave(x, RATE_HZ, rng)
     unset = Augmenter(AugmentSettings(noise_probability=1))
-    with pytest.raises(ConfigError, match="augment.noises=FOLDER"):
+    with pytest.raises(ConfigError, match=r"augment\.noises=FOLDER"):
         unset.wave(x, RATE_HZ, rng)
     # Loading a trained model makes the policy again, on a machine without the folder.
     elsewhere = Augmenter(AugmentSettings(room_probability=1, rooms=lost))

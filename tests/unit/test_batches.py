@@ -1,6 +1,9 @@
 """Buckets, the loader and the cache of sounds."""
 
 import itertools
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -124,3 +127,27 @@ def test_numpy_computes_with_one_thread_beside_those_that_train() -> None:
     during = list(load([(0,)] * 3, examples(1), threads, BatchSettings(workers=1)))
     assert during == [[1] * len(before)] * 3
     assert threads() == before
+
+
+COUNT_THREADS = """
+import torch
+from pathlib import Path
+from auricle.batches import BatchSettings, load
+from auricle.data import Example
+
+def threads(_=None):
+    return torch.get_num_threads()
+
+clip = Example("a", Path("a.wav"), 1.0)
+print(threads(), *load([(0,)], [clip], threads, BatchSettings(workers=1)), threads())
+"""
+
+
+def test_a_loader_computes_with_one_thread_whatever_the_training_has() -> None:
+    # OpenMP reads the variable when a process starts
+    said = subprocess.run(
+        [sys.executable, "-c", COUNT_THREADS],
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert said.stdout.split() == ["2", "1", "2"]
