@@ -7,6 +7,7 @@ Gradients are averaged explicitly, not by DistributedDataParallel: its hooks do 
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
@@ -14,6 +15,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 B = TypeVar("B", bound=Any)  # a dataclass
+# One process examines the data, or evaluates, while the others wait; if it dies, torchrun ends
+# them at once.
+LONGEST_WAIT = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class World:
         if size == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, timeout=LONGEST_WAIT)
         return cls(dist.get_rank(), size)
 
     @property

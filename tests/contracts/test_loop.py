@@ -461,3 +461,19 @@ def test_two_processes_equal_one_with_the_same_batches(tmp_path: Path, task: str
     one, two = trained(tmp_path / "one"), trained(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=2e-6)
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_tells_what_is_wrong(tmp_path: Path) -> None:
+    manifest = corpus(tmp_path, 8)
+    damaged = sorted(tmp_path.rglob("*.wav"))[3]
+    damaged.write_bytes(damaged.read_bytes()[:30])
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [sys.executable, *launcher, *command(manifest, tmp_path / "run", "budget.steps=5")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode
+    assert sum(line.startswith("error: ") for line in done.stderr.splitlines()) == 1
+    assert damaged.name in done.stderr

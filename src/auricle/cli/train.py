@@ -285,10 +285,13 @@ def announce(kind: Any, config: Settings, train: Sequence[Example], *, small: bo
 
 
 def _refuse_what_would_fail(parts: Parts, learner: Any, out: Path) -> None:
-    """Examine the data as the doctor does, once per run: a run that goes on was examined."""
+    """Examine the data as the doctor does, once per run: a run that goes on was examined.
+
+    Of several processes one listens; the others wait for it where they join.
+    """
     import json
 
-    if (out / "last.safetensors").exists():
+    if not _leads() or (out / "last.safetensors").exists():
         return
     with counting("listening") as progress:
         found = learner.examine(parts, progress)
