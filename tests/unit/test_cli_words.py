@@ -120,6 +120,9 @@ def test_options_make_settings_of_the_bundles_own() -> None:
     assert Decoding(beam=5).settings(GreedySettings()) == BeamSettings(beam=5)
     assert Decoding(greedy=True).settings(tuned) == GreedySettings()
     assert Decoding(hotwords="x").settings(GreedySettings()) == BeamSettings()
+    louder = Decoding(hotwords="x", hotword=12.0)
+    assert louder.settings(GreedySettings()) == BeamSettings(hotword=12.0)
+    assert louder.words == ["--hotwords", "x", "--hotword", "12.0"]
     with pytest.raises(ConfigError, match="leave out --nbest"):
         Decoding(greedy=True, nbest=2).settings(tuned)
 

@@ -57,6 +57,7 @@ class Decoding:
     hotwords: Annotated[
         str | None, _option('"Names, and terms" likely here, or a file of them.')
     ] = None
+    hotword: Annotated[float | None, _option("Bonus of every hotword; 8 is usual.", min=0.0)] = None
     lm: Annotated[Path | None, _option("A language model instead of the file's own.")] = None
 
     def settings(self, default: DecodeSettings) -> DecodeSettings | None:
@@ -65,7 +66,7 @@ class Decoding:
         Raises:
             ConfigError: for options that contradict each other.
         """
-        names = ("beam", "alpha", "beta", "nbest")
+        names = ("beam", "alpha", "beta", "nbest", "hotword")
         asked = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         if self.greedy:
             others = [f"--{name}" for name in ("hotwords", "lm") if getattr(self, name) is not None]
