@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from auricle.bundle import GRAPH, Bundle, Card, write_bundle
+from auricle.engine import Float32
 from auricle.features import FeatureSettings, mel_filters
 from auricle.lm import NgramModel, read_arpa
-from auricle.runtime import Float32
 
 SYMBOLS = ("<blank>", " ", *"abcdef")
 FEATURES = FeatureSettings(mels=len(SYMBOLS), normalise="none")

@@ -13,8 +13,9 @@ import numpy as np
 
 from auricle.align import Aligned, AlignSettings, Posteriors, Script, align_recording
 from auricle.decode import BeamSettings, Lexicon
+from auricle.engine import BATCH, Float32, Progress, Source
 from auricle.errors import AuricleError, DataError
-from auricle.runtime import BATCH, Float32, Progress, Recognizer, Source
+from auricle.runtime import Recognizer
 from auricle.text import PhonemeTokenizer, normalise
 
 

@@ -21,10 +21,10 @@ from pydantic import Field
 
 from auricle.bundle import Bundle
 from auricle.config import Settings
+from auricle.engine import BATCH, Engine, Float32, Heard, Progress, Source
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
 from auricle.labels import LabelSet
 from auricle.results import Labels
-from auricle.runtime import BATCH, Engine, Float32, Heard, Progress, Source
 
 LONGEST_WINDOW_S = 600.0
 

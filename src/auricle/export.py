@@ -27,10 +27,10 @@ from torch import nn
 from auricle.bundle import GRAPH, WEIGHTS, Bundle, Card, Streaming, write_bundle
 from auricle.checkpoint import pack_weights
 from auricle.config import Settings
+from auricle.engine import BATCH, Float32, Session, silent_onnxruntime
 from auricle.errors import ConfigError, ModelError
 from auricle.features import FeatureSettings, FrontEnd
 from auricle.models.decoders import FrameStepper
-from auricle.runtime import BATCH, Float32, Session, silent_onnxruntime
 
 OPSET = 17
 GATE_S = ((4.0,), (2.3, 0.7), (1.0, 3.1, 0.1, 1.7, 0.4), (30.0,))  # batches, by seconds of sound

@@ -19,10 +19,10 @@ import numpy as np
 
 from auricle.bundle import Bundle
 from auricle.classifier import WindowSettings, windows
+from auricle.engine import BATCH, Engine, Float32, Progress, Source
 from auricle.errors import AuricleError, ConfigError, ModelError
 from auricle.features import FrontEnd
 from auricle.hysteresis import HysteresisSettings
-from auricle.runtime import BATCH, Engine, Float32, Progress, Source
 from auricle.segments import Activity, Segments
 
 

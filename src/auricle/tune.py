@@ -22,6 +22,7 @@ from auricle.decode import (
     fit_calibration,
     word_features,
 )
+from auricle.engine import Float32, Source
 from auricle.errors import ConfigError
 from auricle.metrics import (
     Bin,
@@ -31,7 +32,7 @@ from auricle.metrics import (
     right_words,
     score_words,
 )
-from auricle.runtime import Float32, Recognizer, Source
+from auricle.runtime import Recognizer
 from auricle.text import normalise
 
 Progress = Callable[[int, int], None]

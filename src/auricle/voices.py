@@ -23,10 +23,10 @@ from pydantic import Field
 from auricle.bundle import Bundle
 from auricle.classifier import WindowSettings, windows
 from auricle.config import Settings
+from auricle.engine import BATCH, Engine, Float32, Heard, Progress, Source
 from auricle.errors import AuricleError, ConfigError, DataError, ModelError
 from auricle.files import regular, write_text
 from auricle.results import Embedding
-from auricle.runtime import BATCH, Engine, Float32, Heard, Progress, Source
 
 MOST_BYTES = 64 << 20  # of a book: some 50,000 voices
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from auricle.bundle import GRAPH, WEIGHTS, Bundle, Card, Streaming, write_bundle
 from auricle.checkpoint import read_weights
 from auricle.config import Settings
+from auricle.engine import Session
 from auricle.errors import ConfigError, ModelError
 from auricle.export import (
     Candidate,
@@ -37,7 +38,7 @@ from auricle.models.encoders import (
     build_encoder,
 )
 from auricle.results import Transcript
-from auricle.runtime import Recognizer, Session
+from auricle.runtime import Recognizer
 
 FEATURES = FeatureSettings(mels=20)
 FRONT_END = FrontEnd(FEATURES)

@@ -16,13 +16,14 @@ from websockets.sync.client import connect
 from auricle.bundle import Bundle, Card
 from auricle.config import resolve
 from auricle.decode import BeamSettings, DecodeSettings, GreedySettings
+from auricle.engine import Float32
 from auricle.errors import ConfigError, ModelError
 from auricle.export import ExportSettings, export_bundle
 from auricle.features import FeatureSettings, FrontEnd
 from auricle.models.conv_lstm import ConvLSTMSettings
 from auricle.models.decoders import FrameClassifier
 from auricle.models.encoders import RNNSettings, build_encoder
-from auricle.runtime import Float32, Recognizer
+from auricle.runtime import Recognizer
 from auricle.stream import Heard, LiveHearing, LiveSettings, State, Streamer
 from auricle.tasks.ctc import CTCSettings
 from serving import serving

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from auricle import audio
 from auricle.bundle import Bundle
+from auricle.engine import POOL_BATCHES, Engine, Float32, Session, usable_cores
 from auricle.errors import DataError, ModelError
 from auricle.results import Transcript
-from auricle.runtime import POOL_BATCHES, Engine, Float32, Recognizer, Session, usable_cores
+from auricle.runtime import Recognizer
 from tones import GAP_S, RATE_HZ, SYMBOLS, TONE_S, graph, save, sound, write
 
 
@@ -211,7 +212,7 @@ def test_memory_does_not_grow_with_the_recording(
         assert answer.duration_s == 60 * minutes
         return peak
 
-    monkeypatch.setattr("auricle.runtime.POOL_BATCHES", 1)  # 8 pieces, 2.7 minutes
+    monkeypatch.setattr("auricle.engine.POOL_BATCHES", 1)  # 8 pieces, 2.7 minutes
     assert peak_bytes(12) < 1.1 * peak_bytes(4)
 
 

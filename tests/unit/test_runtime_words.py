@@ -85,7 +85,7 @@ def test_alternatives_of_each_piece(
     assert first.share > second.share > 0.02
     assert first.share + second.share <= 1.0
     assert (first.start_s, first.end_s) == (0.0, whole.duration_s)
-    monkeypatch.setattr("auricle.runtime.LONGEST_S", 2.5)
+    monkeypatch.setattr("auricle.engine.LONGEST_S", 2.5)
     twice = np.concatenate([sound([B_OR_C, *"ab"], silence_s=0.8)] * 2)
     answer = recognizer.transcribe((twice, RATE_HZ), decode=settings)
     assert answer.text == "bab bab"

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from auricle.engine import Float32
 from auricle.errors import AuricleError, ModelError
-from auricle.runtime import Float32, Recognizer
+from auricle.runtime import Recognizer
 from auricle.serve.batching import Batching
 from auricle.serve.metrics import Metrics
 from auricle.serve.sharing import SEARCHED, share_search

@@ -16,9 +16,9 @@ from websockets.sync.client import connect
 
 from auricle import audio
 from auricle.classifier import Classifier, windows
+from auricle.engine import Float32
 from auricle.errors import ConfigError
 from auricle.results import LabelWindow
-from auricle.runtime import Float32
 from auricle.serve.labelling import Labeller, Level, Meter
 from auricle.spotting import Spotter, SpottingSettings, detections
 from browser import Tab, browser

@@ -16,9 +16,9 @@ from websockets.sync.client import ClientConnection, connect
 
 import auricle
 from auricle import audio
+from auricle.engine import Float32
 from auricle.metrics import cer
 from auricle.results import Word
-from auricle.runtime import Float32
 from auricle.serve.utterances import Utterances
 from auricle.stream import Heard, LiveSettings, Rehearing, Streamer
 from serving import CLIPS, Running, serving

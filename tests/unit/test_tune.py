@@ -146,7 +146,7 @@ def test_a_language_model_is_weighed_by_what_was_said(
 def test_long_recordings_are_tuned_on_as_wholes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("auricle.runtime.LONGEST_S", 2.5)
+    monkeypatch.setattr("auricle.engine.LONGEST_S", 2.5)
     recognizer = made(tmp_path / "m", decode=BeamSettings(beam=4).to_dict())
     long = np.concatenate([sound(word, silence_s=0.6) for word in ("cab", "fed", "cab")])
     pieces = listen(recognizer, [(long, RATE_HZ), (sound("fed"), RATE_HZ)], 2)

@@ -15,10 +15,11 @@ from auricle.cli.answers import sources_of
 from auricle.cli.display import counting, errors, output
 from auricle.config import resolve
 from auricle.data import read_data
+from auricle.engine import Source
 from auricle.errors import AuricleError, ConfigError
 from auricle.files import make_folder, read_text, write_text
 from auricle.results import verbose_json, written
-from auricle.runtime import Recognizer, Source
+from auricle.runtime import Recognizer
 
 Style = Literal["json", "srt", "vtt", "textgrid", "ctm"]
 

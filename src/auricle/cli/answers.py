@@ -11,8 +11,9 @@ from auricle.classifier import Classifier
 from auricle.cli.decoding import AS_IT_IS, Decoding
 from auricle.data import Example
 from auricle.data import Progress as Counting
+from auricle.engine import Source
 from auricle.errors import AuricleError, ConfigError
-from auricle.runtime import Recognizer, Source
+from auricle.runtime import Recognizer
 from auricle.segmenter import Segmenter
 from auricle.voices import Verifier
 

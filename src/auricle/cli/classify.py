@@ -11,10 +11,10 @@ import typer
 from auricle.classifier import Classifier
 from auricle.cli.display import errors, output
 from auricle.cli.transcribe import found_recordings
+from auricle.engine import BATCH
 from auricle.errors import AuricleError
 from auricle.files import check_folder_of, write_text
 from auricle.results import Label, Labels
-from auricle.runtime import BATCH
 
 Style = Literal["txt", "json", "csv"]
 

@@ -10,8 +10,9 @@ from rich.text import Text
 
 from auricle.cli.decoding import read_hotwords
 from auricle.cli.display import errors, output
+from auricle.engine import Float32
 from auricle.errors import ConfigError
-from auricle.runtime import Float32, Recognizer
+from auricle.runtime import Recognizer
 from auricle.serve.utterances import Utterances
 from auricle.stream import Heard, Streamer
 

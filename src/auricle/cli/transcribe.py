@@ -18,10 +18,11 @@ from auricle import audio
 from auricle.cli.decoding import Decoding, with_decoding
 from auricle.cli.display import errors, output
 from auricle.cli.signals import Interrupted
+from auricle.engine import BATCH
 from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import make_folder, write_text
 from auricle.results import Transcript, verbose_json, written
-from auricle.runtime import BATCH, Recognizer
+from auricle.runtime import Recognizer
 
 Style = Annotated[
     Literal["txt", "json", "srt", "vtt", "textgrid", "ctm"],

@@ -16,8 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from auricle.engine import Float32
 from auricle.errors import AuricleError
-from auricle.runtime import Float32
 
 R = TypeVar("R")
 

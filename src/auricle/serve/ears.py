@@ -17,15 +17,10 @@ from auricle import audio
 from auricle.bundle import Bundle, Card, find_model
 from auricle.classifier import Classifier
 from auricle.decode import assemble
+from auricle.engine import CHUNK_S, LONGEST_S, Engine, Source
 from auricle.errors import AuricleError
 from auricle.results import Transcript, Word
-from auricle.runtime import (
-    CHUNK_S,
-    LONGEST_S,
-    Engine,
-    Recognizer,
-    Source,
-)
+from auricle.runtime import Recognizer
 from auricle.serve.batching import Batching
 from auricle.serve.labelling import Labeller
 from auricle.serve.metrics import Gauge, Metrics

@@ -16,8 +16,8 @@ import numpy as np
 from fastapi import WebSocket, WebSocketDisconnect
 from starlette.exceptions import HTTPException
 
+from auricle.engine import Float32
 from auricle.errors import AuricleError, brief
-from auricle.runtime import Float32
 from auricle.serve.house import House
 from auricle.serve.refusals import MESSAGE_LETTERS, error_object, refusal
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from auricle import audio
 from auricle.classifier import Classifier, Sliding, windows
+from auricle.engine import CHUNK_S, Float32
 from auricle.errors import DataError
 from auricle.results import Label, Labels, LabelWindow
-from auricle.runtime import CHUNK_S, Float32
 from auricle.spotting import Detection, Spotter
 
 HOPS_A_WINDOW, SHORTEST_HOP_S = 10, 0.1  # of live windows, unless a client says otherwise

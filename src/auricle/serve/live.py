@@ -19,7 +19,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, WebSocket
 
 from auricle import audio
-from auricle.runtime import Float32
+from auricle.engine import Float32
 from auricle.serve.forms import hotwords_of, timed
 from auricle.serve.house import House
 from auricle.serve.incoming import RATES_HZ, converse, follow

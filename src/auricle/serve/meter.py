@@ -16,7 +16,7 @@ from fastapi import APIRouter, Query, WebSocket
 from pydantic import BaseModel, Field
 
 from auricle import audio
-from auricle.runtime import Float32
+from auricle.engine import Float32
 from auricle.serve.forms import MOST_LABELS, TOP_LABELS, labelled
 from auricle.serve.house import House
 from auricle.serve.incoming import RATES_HZ, converse, follow

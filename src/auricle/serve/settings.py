@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import Field
 
 from auricle.config import Settings
-from auricle.runtime import BATCH
+from auricle.engine import BATCH
 
 HOUR_S = 3600.0
 

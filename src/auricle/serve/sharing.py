@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from auricle.decode import Decoder, Reading
-from auricle.runtime import Engine, Float32, Recognizer, usable_cores
+from auricle.engine import Engine, Float32, usable_cores
+from auricle.runtime import Recognizer
 from auricle.serve.batching import Batching
 from auricle.serve.metrics import Metrics
 from auricle.serve.settings import ServeSettings

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterator
 
-from auricle.runtime import Float32
+from auricle.engine import Float32
 from auricle.stream import Heard, State, Streamer
 
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from auricle.bundle import Streaming
 from auricle.decode import Decoder, Listening
+from auricle.engine import Float32, Memory, Session
 from auricle.features import FeatureStream, FrontEnd
 from auricle.results import Word
-from auricle.runtime import Float32, Memory, Session
 
 Hear = Callable[[Float32], tuple[Word, ...]]
 """(N,) samples -> words, timed from the first sample."""

@@ -32,8 +32,9 @@ from pydantic import Field
 
 from auricle import audio
 from auricle.config import Settings
+from auricle.engine import Float32
 from auricle.results import Word
-from auricle.runtime import Float32, Recognizer
+from auricle.runtime import Recognizer
 from auricle.stream.hearing import Ear, Hearing, LiveHearing, Rehearing
 
 SOUGHT_S = 4.0  # at least so much of an utterance that is too long is searched for a quiet place
