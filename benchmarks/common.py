@@ -74,7 +74,8 @@ def posteriors(recognizer: Any, data: Path, cache: Path | None) -> tuple[list[st
 
     examples = examples_of(data)
     references = [normalise(each.text or "", recognizer.normaliser) for each in examples]
-    graph = recognizer.engine.bundle.card.members["model.onnx"].sha256
+    card = recognizer.engine.bundle.card
+    graph = card.members["model.onnx"].sha256 + card.cut
     key = hashlib.sha256(graph.encode() + data.read_bytes()).hexdigest()[:16]
     kept = cache / f"{data.stem}-{key}.npz" if cache else None
     if kept and kept.exists():

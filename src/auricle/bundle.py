@@ -63,6 +63,8 @@ _DAMAGE = (
 )
 
 
+CutName = Literal["pauses", "speech"]
+"""How a recording becomes pieces: all of it, at its quietest places, or what is speech."""
 MemoryName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 Rows = Annotated[int, Field(ge=1, le=1_024)]  # times Width: what a stranger can make us hold
 Width = Annotated[int, Field(ge=1, le=16_384)]
@@ -104,6 +106,7 @@ class Card(Settings):
     tokenizer: dict[str, Any] = Field({})  # self-contained
     labels: dict[str, Any] = Field({})  # self-contained
     windows: dict[str, Any] = Field({})  # how a recording is cut for labels or an embedding
+    cut: CutName = "pauses"  # how a recording becomes pieces for words
     streaming: Streaming | None = None  # None: the graph needs whole utterances
     decode: DecodeSettings = GreedySettings()  # defaults; the caller may ask for others
     confidence: dict[str, Calibration] = Field({})  # of words, by the kind of decoding
@@ -206,8 +209,9 @@ def write_bundle(path: str | os.PathLike[str], card: Card, members: Mapping[str,
     card = card.model_copy(update={"format_version": FORMAT_VERSION, "members": listed})
     try:
         values = card.to_dict()
-        if card.streaming is None:  # as in the files of versions that did not know it
-            del values["streaming"]
+        for name in ("streaming", "cut"):  # as in the files of versions that did not know them
+            if values[name] == Card.model_fields[name].default:
+                del values[name]
         text = json.dumps(values, ensure_ascii=False, indent=1)
     except ValueError as error:
         raise ModelError(f"{path}: the card is not JSON: {error}") from None

@@ -26,7 +26,7 @@ from auricle.features import FeatureSettings, FrontEnd
 
 BATCH = 8  # pieces that a graph sees at once
 POOL_BATCHES = 4  # so many batches of pieces are sorted by length together
-LONGEST_S = 20.0  # a longer recording is cut at its pauses
+LONGEST_S = 10.0  # a longer recording is cut at its pauses
 CHUNK_S = 10.0  # sound read at once
 
 Float32 = NDArray[np.float32]
@@ -37,7 +37,9 @@ Source = str | os.PathLike[str] | tuple[NDArray[Any], int]
 Progress = Callable[[float], None]
 """Told how many further seconds of sound are done."""
 Cut = Callable[[Iterable[Float32], int], Iterator[tuple[float, Float32]]]
-"""Chunks of sound and their rate -> pieces, the last one reaching to the end: start, samples."""
+"""Chunks of sound and their rate -> pieces: start in seconds, samples.
+
+They come in order and the last one ends with the sound; it may have no samples."""
 Run = Callable[[Sequence[Float32]], list[Float32]]
 """(T, F) each, T >= 1 -> (T2, ...) each: `Session`, or what stands before it."""
 R = TypeVar("R")
@@ -198,6 +200,7 @@ class _Piece(Generic[R]):
     heard: Heard[R]
     start_s: float
     end_s: float
+    new_s: float  # of the recording, since the piece before it
     features: Float32
 
 
@@ -284,12 +287,14 @@ class Engine:
         """Cut a recording; what is wrong with it is noted in `heard`."""
         try:
             chunks = self._chunks(heard.source)
+            known_s = 0.0
             for start_s, samples in cut(chunks, self.rate_hz):
                 heard.duration_s = start_s + len(samples) / self.rate_hz
                 features = self.front_end(samples)
                 if len(features):  # else shorter than one window
                     heard.waiting += 1
-                    yield _Piece(heard, start_s, heard.duration_s, features)
+                    new_s, known_s = heard.duration_s - known_s, heard.duration_s
+                    yield _Piece(heard, start_s, heard.duration_s, new_s, features)
         except AuricleError as error:
             heard.error = error
         heard.read = True
@@ -329,7 +334,7 @@ class Engine:
             # Copied: a view would keep the padding of the whole batch.
             outputs += map(np.array, self.session([piece.features for piece in these]))
             if progress:
-                progress(sum(piece.end_s - piece.start_s for piece in these))
+                progress(sum(piece.new_s for piece in these))
         # All at once: it is by decoding many together that a beam search is fast.
         for piece, value in zip(pieces, interpret(outputs), strict=True):
             piece.heard.parts.append(Part(piece.start_s, piece.end_s, value))

@@ -17,7 +17,8 @@ from typing import Self
 
 import numpy as np
 
-from auricle.bundle import Bundle
+from auricle.bundle import Bundle, CutName
+from auricle.cutting import cut_named
 from auricle.decode import (
     BeamSettings,
     Decoder,
@@ -29,7 +30,7 @@ from auricle.decode import (
     build_decoder,
 )
 from auricle.decode.hotwords import split_hotwords
-from auricle.engine import BATCH, Engine, Float32, Heard, Progress, Source
+from auricle.engine import BATCH, Cut, Engine, Float32, Heard, Progress, Source
 from auricle.errors import AuricleError, ConfigError, ModelError
 from auricle.pronounce import Alike
 from auricle.results import Alternative, Transcript
@@ -49,8 +50,10 @@ class Recognizer:
         engine: of the bundle.
         lm: a language model over words, instead of the bundle's own.
         decode: how to decode, instead of the bundle's own way.
+        cut: how a recording becomes pieces, "pauses" or "speech", instead of the bundle's own way.
 
     Attributes:
+        cut: how a recording becomes pieces.
         read: has a decoder read outputs; what stands before it may be put here.
 
     Raises:
@@ -63,12 +66,14 @@ class Recognizer:
         *,
         lm: LanguageModel | None = None,
         decode: DecodeSettings | None = None,
+        cut: CutName | None = None,
     ) -> None:
         card = engine.card_for("tokens")
         self.engine = engine
         self.decode = decode or card.decode
         self.frame_s = engine.front_end.hop_s * card.stride  # of the output
         self.tokenizer, self.lexicon = read_vocabulary(engine.bundle)
+        self.cut = cut_named(cut or card.cut)
         self.read: Read = _read
         self._lm = lm
         self._check()
@@ -87,6 +92,7 @@ class Recognizer:
         threads: int | None = None,
         lm: LanguageModel | None = None,
         decode: DecodeSettings | None = None,
+        cut: CutName | None = None,
     ) -> Self:
         """The recogniser of a bundle, a file or one that was read.
 
@@ -95,8 +101,10 @@ class Recognizer:
             threads: of the graph; None: as many as there are cores to use.
             lm: a language model over words, instead of the bundle's own.
             decode: how to decode, instead of the bundle's own way.
+            cut: "pauses", all of the sound, cut at its quietest places; "speech", where the shipped
+                detector hears some; None: as the bundle says.
         """
-        return cls(Engine.load(source, threads), lm=lm, decode=decode)
+        return cls(Engine.load(source, threads), lm=lm, decode=decode, cut=cut)
 
     @property
     def normaliser(self) -> str:
@@ -187,6 +195,7 @@ class Recognizer:
         progress: Progress | None = None,
         hotwords: Sequence[str] = (),
         decode: DecodeSettings | None = None,
+        cut: Cut | None = None,
     ) -> Iterator[tuple[Source, Transcript | AuricleError]]:
         """Each recording with its transcript, or with the error that kept it from having one.
 
@@ -196,6 +205,7 @@ class Recognizer:
             progress: called with the seconds of sound done since the last call.
             hotwords: as for `transcribe`.
             decode: as for `transcribe`.
+            cut: how a recording becomes pieces; None: as the recogniser does.
 
         Raises:
             ConfigError: as `decoder`.
@@ -204,7 +214,9 @@ class Recognizer:
         several = getattr(decode or self.decode, "nbest", 1) > 1
         return (
             (heard.source, heard.error or self._transcript(heard, several=several))
-            for heard in self.engine.answer_many(sources, read, batch=batch, progress=progress)
+            for heard in self.engine.answer_many(
+                sources, read, cut=cut or self.cut, batch=batch, progress=progress
+            )
         )
 
     def _make_decoder(self, settings: DecodeSettings, hotwords: tuple[str, ...]) -> Decoder:

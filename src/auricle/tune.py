@@ -127,7 +127,7 @@ def listen(
         DataError: when one cannot be read.
     """
     pieces: list[list[Float32]] = []
-    for heard in recognizer.engine.answer_many(sources, list):
+    for heard in recognizer.engine.answer_many(sources, list, cut=recognizer.cut):
         if heard.error:
             raise heard.error
         pieces.append([part.value for part in heard.parts])

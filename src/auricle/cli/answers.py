@@ -85,7 +85,7 @@ def recognise(
         runner = Verifier.load(bundle)
         stream = runner.embed_many(sources_of(examples, runner.engine.rate_hz))
     else:
-        runner = Recognizer.load(bundle, lm=decoding.model())
+        runner = decoding.recognizer(bundle)
         sources = sources_of(examples, runner.engine.rate_hz)
         stream = runner.transcribe_many(sources, **decoding.of(runner))
     for example, (_, result) in zip(examples, stream, strict=True):

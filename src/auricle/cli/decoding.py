@@ -3,6 +3,7 @@
 import functools
 import inspect
 import itertools
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -11,7 +12,7 @@ from typing import Annotated, Any, TypedDict, get_type_hints
 
 import typer
 
-from auricle.bundle import Bundle, Card
+from auricle.bundle import Bundle, Card, CutName
 from auricle.cli.display import errors
 from auricle.config import parse_overrides
 from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, Lexicon, decode_settings
@@ -59,6 +60,16 @@ class Decoding:
     ] = None
     hotword: Annotated[float | None, _option("Bonus of every hotword; 8 is usual.", min=0.0)] = None
     lm: Annotated[Path | None, _option("A language model instead of the file's own.")] = None
+    cut: Annotated[
+        CutName | None, _option("Hear what is between its pauses, or what sounds like speech.")
+    ] = None
+
+    def recognizer(
+        self, model: str | os.PathLike[str] | Bundle, threads: int | None = None
+    ) -> Recognizer:
+        """The recogniser of a bundle, with the language model and the cuts that were asked for."""
+        lm = NgramModel.load(self.lm) if self.lm is not None else None
+        return Recognizer.load(model, threads=threads, lm=lm, cut=self.cut)
 
     def settings(self, default: DecodeSettings) -> DecodeSettings | None:
         """The settings that these options make of a model's own; None where they say nothing.
@@ -94,10 +105,6 @@ class Decoding:
                 " its lexicon is written as it sounds, in capitals. Without it, it does better."
             )
         return {"hotwords": words, "decode": self.settings(recognizer.decode)}
-
-    def model(self) -> NgramModel | None:
-        """The language model, if one was named."""
-        return NgramModel.load(self.lm) if self.lm is not None else None
 
     @property
     def words(self) -> list[str]:

@@ -55,7 +55,8 @@ def export(
     With a language model, it decodes by a beam search. A run that began with a trained model
     takes over what that model knew of words, unless other files are given.
 
-    Settings: precision (auto, fp32, int8), weights (fp32, fp16, int8, none), tolerance, int8_loss.
+    Settings: precision (auto, fp32, int8), weights (fp32, fp16, int8, none), tolerance, int8_loss,
+    cut (auto, pauses, speech: what of a recording it hears).
     """
     _check_run(run)
     need_training("export")
@@ -134,7 +135,8 @@ def _say(
     errors.print(
         f"written: {path}, {size(path.stat().st_size)}, the graph in {facts['chosen']} "
         f"({facts['reason'].partition(': ')[2]}). "
-        f"Graph and model differ by {facts['gate']['difference']:.1e} at most.",
+        f"Graph and model differ by {facts['gate']['difference']:.1e} at most."
+        + _said_of_cut(written.card, scores),
         markup=False,
         soft_wrap=True,
     )
@@ -145,6 +147,18 @@ def _say(
             markup=False,
             soft_wrap=True,
         )
+
+
+def _said_of_cut(card: Card, scores: Mapping[str, float]) -> str:
+    """What is heard of a recording, and what the validation clips said of it."""
+    around = card.metrics["export"].get("around_speech")
+    told = {
+        "speech": " It hears what sounds like speech alone",
+        "pauses": " It hears all of a recording, not what sounds like speech alone",
+    }[card.cut]
+    if around is None:
+        return f"{told}." if card.answer == "tokens" else ""
+    return told + f" (with that, {', '.join(f'{name} {around[name]:.2%}' for name in scores)})."
 
 
 def _measured(facts: dict[str, Any], metrics: list[str], clips: int) -> Table:

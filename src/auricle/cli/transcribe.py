@@ -22,7 +22,6 @@ from auricle.engine import BATCH
 from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import make_folder, write_text
 from auricle.results import Transcript, verbose_json, written
-from auricle.runtime import Recognizer
 
 Style = Annotated[
     Literal["txt", "json", "srt", "vtt", "textgrid", "ctm"],
@@ -53,6 +52,7 @@ def transcribe(
     - `auricle transcribe *.wav --format json > all.jsonl` (several: one line each, with its file)
     - `auricle transcribe archive --output texts --skip-done` (goes on where it was stopped)
     - `auricle transcribe call.wav --hotwords "Siobhan, Llanfair"` (names that are likely here)
+    - `auricle transcribe song.mp3 --cut pauses` (all of it, not only where it sounds like speech)
 
     Recordings in, text out. Any length, any common format. A recording that cannot be read is
     reported and does not stop the others; the exit status is then 2.
@@ -65,7 +65,7 @@ def transcribe(
     paths = [p for p in places if not (skip_done and p in targets and targets[p].exists())]
     if output_dir is None and len(paths) > 1 and style not in ("txt", "json", "ctm"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
-    recognizer = Recognizer.load(model, threads=threads, lm=decoding.model())
+    recognizer = decoding.recognizer(model, threads)
     if output_dir:
         make_folder(output_dir)
     failed = done = 0

@@ -17,7 +17,7 @@ from auricle import audio
 from auricle.bundle import Bundle, Card, find_model
 from auricle.classifier import Classifier
 from auricle.decode import assemble
-from auricle.engine import CHUNK_S, LONGEST_S, Engine, Source
+from auricle.engine import CHUNK_S, Engine, Source, at_pauses
 from auricle.errors import AuricleError
 from auricle.results import Transcript, Word
 from auricle.runtime import Recognizer
@@ -91,15 +91,14 @@ class Ear:
 
         def sources() -> Iterator[Source]:
             chunks = audio.chunks(path, CHUNK_S, self.rate_hz, duration_s=longest_s)
-            for start_s, samples in audio.split_at_pauses(
-                chunks, self.rate_hz, longest_s=LONGEST_S
-            ):
+            for start_s, samples in self.recognizer.cut(chunks, self.rate_hz):
                 if start_s > after_s - 0.5 / self.rate_hz:  # an end and a start of one sample
                     starts_s.append(start_s)
-                    yield samples, self.rate_hz
+                    if len(samples):
+                        yield samples, self.rate_hz
 
         many = self.recognizer.transcribe_many(
-            sources(), batch=batch or self.batch, hotwords=hotwords
+            sources(), batch=batch or self.batch, hotwords=hotwords, cut=at_pauses
         )
         for _, heard in many:
             if isinstance(heard, AuricleError):
@@ -107,6 +106,8 @@ class Ear:
             start_s = starts_s.popleft()
             words = tuple(word.shifted(start_s) for word in heard.words)
             yield Piece(start_s, start_s + heard.duration_s, words)
+        for end_s in starts_s:  # of the recording: what lies before it has no words
+            yield Piece(end_s, end_s, ())
 
     def transcript(self, pieces: list[Piece]) -> Transcript:
         """What the pieces of a whole recording make."""

@@ -1,0 +1,93 @@
+"""Where a recording is cut before its words are read: around what is said.
+
+A piece that begins and ends with speech is heard better than one with noise and other voices in it:
+features are normalised over the piece, and the language model begins a sentence where the speaker
+did. What is in no piece makes no words, however loud it is.
+
+Axes: N samples.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property, partial
+
+import numpy as np
+
+from auricle import audio
+from auricle.bundle import CutName
+from auricle.engine import LONGEST_S, Cut, Float32, at_pauses
+from auricle.segmenter import Segmenter
+
+PAUSE_S = 1.3  # a shorter one does not part two pieces
+PAD_S = 0.4  # of sound beside speech that belongs to its piece: words begin and end softly
+BLOCK_S = 60.0  # heard by the detector at once: what memory holds of the longest recording
+MARGIN_S = 1.0  # at the end of a block the detector does not hear what comes after it
+
+
+def cut_named(name: CutName) -> Cut:
+    """How recordings become pieces: the `cut` of a card.
+
+    Args:
+        name: "pauses", all of the sound, at its quietest places; "speech", see `AroundSpeech`.
+    """
+    return AroundSpeech() if name == "speech" else at_pauses
+
+
+class AroundSpeech:
+    """Cuts sound of any length into the pieces in which the shipped detector hears speech.
+
+    Equal samples are cut at equal places, whatever chunks they come in.
+    """
+
+    @cached_property
+    def _segmenter(self) -> Segmenter:
+        return Segmenter.load("speech", threads=1)
+
+    def __call__(self, chunks: Iterable[Float32], rate_hz: int) -> Iterator[tuple[float, Float32]]:
+        """Chunks (n,) of any lengths and their rate -> pieces, see `auricle.engine.Cut`.
+
+        Pieces of `LONGEST_S` at most, in order; the last has no samples and starts where the sound
+        ends.
+        """
+        margin, least = round(MARGIN_S * rate_hz), round(PAD_S * rate_hz)
+        split = partial(audio.split_at_pauses, rate_hz=rate_hz, longest_s=LONGEST_S)
+        # `known` begins with the sample `start`; what is before `done` is cut already.
+        known, start, done = np.zeros(0, np.float32), 0, 0
+        for block, last in _blocks(chunks, round(BLOCK_S * rate_hz)):
+            known = np.concatenate([known, block])
+            end = start + len(known) - (0 if last else margin)
+            decided = end
+            for first, until in self._spoken(known, rate_hz):
+                first, until = max(start + first, done), min(start + until, end)
+                if until - first <= least and first == done > 0:  # what the last piece left over
+                    continue
+                found = [
+                    (first + round(place_s * rate_hz), samples)
+                    for place_s, samples in split([known[first - start : until - start]])
+                ]
+                if until == end and not last:  # it may go on in the next block
+                    decided, _ = found.pop()
+                for place, samples in found:
+                    yield place / rate_hz, samples
+            done = decided
+            kept = max(start, done - margin)
+            known, start = known[kept - start :], kept
+        yield (start + len(known)) / rate_hz, known[:0]
+
+    def _spoken(self, wave: Float32, rate_hz: int) -> list[tuple[int, int]]:
+        """The stretches of (N,) samples to be heard, from sample to sample, each with its edges."""
+        if not len(wave):
+            return []
+        rule = self._segmenter.rule.model_copy(update={"gap_s": PAUSE_S, "pad_s": PAD_S})
+        found = self._segmenter.segments((wave, rate_hz), rule=rule).stretches
+        return [(round(each.start_s * rate_hz), round(each.end_s * rate_hz)) for each in found]
+
+
+def _blocks(chunks: Iterable[Float32], size: int) -> Iterator[tuple[Float32, bool]]:
+    """Blocks of `size` samples, and whether one is the last, which has `size` or fewer."""
+    known = np.zeros(0, np.float32)
+    for chunk in chunks:
+        known = np.concatenate([known, chunk])
+        while len(known) > size:
+            yield known[:size], False
+            known = known[size:]
+    yield known, True

@@ -1,0 +1,111 @@
+"""Pieces around speech: the sample clips, between noise and silence, are where the pieces are."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import auricle
+from auricle import audio
+from auricle.bundle import Bundle, find_model, write_bundle
+from auricle.cutting import PAD_S, AroundSpeech, cut_named
+from auricle.engine import LONGEST_S, at_pauses
+from auricle.runtime import Recognizer
+
+CLIPS = Path(__file__).parents[2] / "examples" / "clips"
+RATE_HZ = 16_000
+CUT = AroundSpeech()
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[NDArray[np.float32]]:
+    return [audio.load(path, RATE_HZ)[0] for path in sorted(CLIPS.glob("*.flac"))]
+
+
+def chunks(x: NDArray[np.float32], size: int) -> Iterator[NDArray[np.float32]]:
+    return (x[at : at + size] for at in range(0, len(x), size))
+
+
+def programme(
+    clips: list[NDArray[np.float32]], times: int, pause_s: float = 5.0
+) -> tuple[NDArray[np.float32], list[tuple[float, float]]]:
+    """The clips one after the other, pauses of faint noise around them; where they are."""
+    rng = np.random.default_rng(0)
+    parts, spans, at = [], [], 0
+    for clip in [clips[n % len(clips)] for n in range(times)]:
+        parts += [np.zeros(round(pause_s * RATE_HZ), np.float32), clip]
+        at += len(parts[-2])
+        spans.append((at / RATE_HZ, (at + len(clip)) / RATE_HZ))
+        at += len(clip)
+    sound = np.concatenate([*parts, np.zeros(2 * RATE_HZ, np.float32)])
+    return sound + rng.normal(0, 1e-4, len(sound)).astype(np.float32), spans
+
+
+def test_pieces_are_where_speech_is(clips: list[NDArray[np.float32]]) -> None:
+    sound, spans = programme(clips, 3)
+    *pieces, (end_s, nothing) = CUT(chunks(sound, 10_000), RATE_HZ)
+    assert (end_s, len(nothing)) == (len(sound) / RATE_HZ, 0)
+    assert len(pieces) == len(spans)
+    for (start_s, samples), (first_s, until_s) in zip(pieces, spans, strict=True):
+        # The clips have some silence of their own on either side.
+        assert start_s == pytest.approx(first_s, abs=PAD_S + 0.3)
+        assert start_s + len(samples) / RATE_HZ == pytest.approx(until_s, abs=PAD_S + 0.3)
+        begin = round(start_s * RATE_HZ)
+        np.testing.assert_array_equal(samples, sound[begin : begin + len(samples)])
+
+
+@pytest.mark.parametrize("pause_s", [5.0, 0.0])
+def test_a_long_recording_is_cut_alike_in_any_chunks(
+    clips: list[NDArray[np.float32]], pause_s: float
+) -> None:
+    sound, spans = programme(clips, 40, pause_s)
+    assert len(sound) > 2 * 60 * RATE_HZ
+    found = [list(CUT(chunks(sound, size), RATE_HZ)) for size in (3_001, 10**9)]
+    assert [(s, len(x)) for s, x in found[0]] == [(s, len(x)) for s, x in found[1]]
+    done = 0.0
+    for start_s, samples in found[0]:
+        assert start_s >= done - 1e-9
+        assert len(samples) <= LONGEST_S * RATE_HZ
+        done = start_s + len(samples) / RATE_HZ
+    # Of each clip, next to everything is in some piece, at the seams of blocks too.
+    kept = np.zeros(len(sound), bool)
+    for start_s, samples in found[0]:
+        begin = round(start_s * RATE_HZ)
+        kept[begin : begin + len(samples)] = True
+    for first_s, until_s in spans:
+        inside = kept[round((first_s + 0.3) * RATE_HZ) : round((until_s - 0.3) * RATE_HZ)]
+        assert inside.mean() > 0.98
+
+
+def test_what_is_no_speech_makes_no_pieces() -> None:
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 0.05, 20 * RATE_HZ).astype(np.float32)
+    for sound in (noise, np.zeros(RATE_HZ, np.float32), noise[:0], noise[:10]):
+        ((end_s, nothing),) = CUT(iter([sound]), RATE_HZ)
+        assert (end_s, len(nothing)) == (len(sound) / RATE_HZ, 0)
+
+
+def test_a_recogniser_cuts_as_its_card_says_or_as_it_is_told(
+    tmp_path: Path, clips: list[NDArray[np.float32]]
+) -> None:
+    shipped = Bundle.read(find_model("english"))
+    members = {name: shipped.member(name) for name in shipped.card.members}
+    card = shipped.card.model_copy(update={"cut": "speech"})
+    bundle = write_bundle(tmp_path / "around.auricle", card, members)
+    assert Bundle.read(bundle.path).card.cut == "speech"
+    sound, spans = programme(clips, 2)
+    done: list[float] = []
+    around = Recognizer.load(bundle)
+    ((_, heard),) = around.transcribe_many([(sound, RATE_HZ)], progress=done.append)
+    assert isinstance(heard, auricle.Transcript)
+    assert heard.duration_s == pytest.approx(len(sound) / RATE_HZ)
+    assert heard.words
+    assert all(any(a <= w.start_s and w.end_s <= b for a, b in spans) for w in heard.words)
+    # The pauses before a piece are done with it.
+    assert sum(done) == pytest.approx(spans[-1][1], abs=1.0)
+    noise = np.random.default_rng(2).normal(0, 0.05, 4 * RATE_HZ).astype(np.float32)
+    assert around.transcribe((noise, RATE_HZ)).text == ""
+    assert Recognizer.load(bundle, cut="pauses").cut is at_pauses
+    assert cut_named("pauses") is at_pauses
