@@ -241,7 +241,8 @@ class Engine:
         card, path = self.bundle.card, self.bundle.path
         if card.answer != answer:
             raise ModelError(
-                f"{path}: answers with {card.answer}, not with {answer}: is it for another command?"
+                f"{path}: answers with {card.answer}, not with {answer}: it is for another command"
+                " (`auricle info` says what it hears)"
             )
         return card
 

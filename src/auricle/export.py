@@ -130,21 +130,16 @@ def export_bundle(
     model = copy.deepcopy(model).cpu().float().eval()
     weights, more = _weights(model, settings.weights), more or {}
     front_end = FrontEnd(FeatureSettings.parse(card.features, "features"))
-    cut = "speech" if settings.cut == "speech" else "pauses"
-    streaming = streaming_of(model, front_end.hop_s)
-    card = card.model_copy(update={"streaming": streaming, "cut": cut})
+    card = card.model_copy(update={"streaming": streaming_of(model, front_end.hop_s)})
     if card.streaming and settings.precision == "int8":
         raise ConfigError(f"precision = int8: {WHOLE_SCALES}: use fp32 or auto")
     with tempfile.TemporaryDirectory() as folder:
-        exact, small = Path(folder, "fp32.onnx"), Path(folder, "int8.onnx")
+        exact = Path(folder, "fp32.onnx")
         export_onnx(model, front_end.dim, exact)
         gate_report = gate(model, exact, front_end, settings.tolerance)
         graphs = {"fp32": exact.read_bytes()}
         if score and settings.precision != "fp32" and not card.streaming:
-            quantise_onnx(exact, small)
-            graphs["int8"] = small.read_bytes()
-            if settings.precision == "auto" and len(graphs["int8"]) > WORTH * len(graphs["fp32"]):
-                del graphs["int8"]
+            graphs |= _small(exact, worth=WORTH if settings.precision == "auto" else math.inf)
         speeds = race(graphs, front_end, streaming=card.streaming)
         candidates = {}
         for precision, graph in graphs.items():
@@ -160,12 +155,21 @@ def export_bundle(
     export = {"gate": gate_report.to_dict(), "chosen": chosen, "reason": reason, **measured}
     description = f"{card.description.rstrip()}\n\n{_table(measured, scored)}\n{reason}.\n".lstrip()
     metrics = {**card.metrics, "export": export}
-    updates = {"precision": chosen, "metrics": metrics, "description": description}
+    cut = "speech" if settings.cut == "speech" else "pauses"
+    updates = {"precision": chosen, "cut": cut, "metrics": metrics, "description": description}
     members = {GRAPH: candidates[chosen].graph, **weights, **more}
     write_bundle(path, card.model_copy(update=updates), members)
     if score and settings.cut == "auto" and card.answer == "tokens":
         cut_around_speech(path, score, goal)
     return Bundle.read(path)
+
+
+def _small(exact: Path, worth: float) -> dict[str, bytes]:
+    """The graph in int8, if it has no more than `worth` of the bytes of the exact one."""
+    small = exact.with_name("int8.onnx")
+    quantise_onnx(exact, small)
+    graph = small.read_bytes()
+    return {"int8": graph} if len(graph) <= worth * exact.stat().st_size else {}
 
 
 def cut_around_speech(path: str | os.PathLike[str], score: Score, goal: Goal) -> None:

@@ -211,7 +211,7 @@ def test_bundle_holds_all_that_was_measured(tmp_path: Path) -> None:
     seen = []
 
     def score(bundle: Bundle) -> dict[str, float]:
-        seen.append(bundle.card.precision)
+        seen.append((bundle.card.precision, bundle.card.cut))
         return {"cer": 0.5, "wer": 0.25 if bundle.card.precision == "fp32" else 0.125}
 
     bundle = export_bundle(
@@ -221,7 +221,7 @@ def test_bundle_holds_all_that_was_measured(tmp_path: Path) -> None:
         settings=ExportSettings(precision="int8"),
         score=score,
     )
-    assert seen == ["fp32", "int8"]
+    assert seen == [("fp32", "pauses"), ("int8", "pauses"), ("int8", "speech")]
     assert model.training  # the caller's model is left as it is
     assert bundle.card.precision == "int8"
     export = bundle.card.metrics["export"]
@@ -235,6 +235,30 @@ def test_bundle_holds_all_that_was_measured(tmp_path: Path) -> None:
     weights = safetensors.numpy.load(bundle.member(WEIGHTS))
     assert weights.keys() == model.state_dict().keys()
     assert {tensor.dtype for tensor in weights.values()} == {np.dtype(np.float16)}
+
+
+@pytest.mark.parametrize(
+    ("asked", "around", "cut"),
+    [
+        ("auto", 0.25, "speech"),
+        ("auto", 0.9, "pauses"),  # the detector is deaf to this language
+        ("auto", float("nan"), "pauses"),
+        ("pauses", 0.1, "pauses"),
+        ("speech", 0.9, "speech"),
+    ],
+)
+def test_speech_alone_is_heard_where_that_costs_nothing(
+    tmp_path: Path, asked: str, around: float, cut: str
+) -> None:
+    def score(bundle: Bundle) -> dict[str, float]:
+        return {"wer": around if bundle.card.cut == "speech" else 0.25}
+
+    settings = ExportSettings.parse({"precision": "fp32", "cut": asked})
+    path = tmp_path / "m.auricle"
+    written = export_bundle(path, small_model(SMALL[0]), card(), settings=settings, score=score)
+    assert written.card.cut == cut
+    if asked == "auto" and around == around:
+        assert written.card.metrics["export"]["around_speech"] == {"wer": around}
 
 
 def test_weights_in_int8_are_a_quarter_and_come_back(tmp_path: Path) -> None:

@@ -32,8 +32,8 @@ LAYERS = [
     "features fourier augment activity",
     "data corpora doctor decode lm pronounce align batches mixtures models losses parallel",
     (
-        "bundle vocabulary engine runtime classifier clips segmenter voices stream aligner tune"
-        " train run origin checkpoint export plot report explore"
+        "bundle vocabulary engine cutting runtime classifier clips segmenter voices stream aligner"
+        " tune train run origin checkpoint export plot report explore"
     ),
     "tasks",
     "serve cli __init__ __main__",

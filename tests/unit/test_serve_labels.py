@@ -247,12 +247,12 @@ def test_a_session_says_what_it_hears_and_when_it_is_sure(server: Running) -> No
     ("query", "message", "why"),
     [
         ("model=words", None, "answers with tokens"),
-        ("model=none", None, "no such model"),
+        ("model=none", None, "no model is called 'none'"),
         ("hop=5", None, "would leave gaps"),
-        ("", "{}", "not a message"),
-        ("", "[1]", "not a message"),
+        ("", "{}", "no message: send PCM16"),
+        ("", "[1]", "no message"),
         ("", '{"type": "x"}', "unknown type"),
-        ("", '{"type": "input_audio_buffer.append", "audio": "?"}', "not a message"),
+        ("", '{"type": "input_audio_buffer.append", "audio": "?"}', "audio is not base64"),
     ],
 )
 def test_what_it_does_not_know_ends_a_session(

@@ -1,5 +1,6 @@
 """auricle prepare, auricle doctor, auricle split, auricle explore."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,6 +19,7 @@ from auricle.data import (
     split_with_labels,
     write_manifest,
 )
+from auricle.data.marks import marks_of
 from auricle.errors import DataError
 from auricle.files import check_folder_of, make_folder, write_text
 
@@ -66,8 +68,8 @@ def doctor(
     ] = "english-1",
     stride: Annotated[int, typer.Option(help="Input frames per output frame of the model.")] = 4,
     task: Annotated[
-        Literal["ctc", "clip", "speaker"] | None,
-        typer.Option(help="Look for texts, labels or voices; told from the data if none."),
+        Literal["ctc", "clip", "speaker", "segment"] | None,
+        typer.Option(help="Look for texts, labels, voices or marks; told from the data if none."),
     ] = None,
     label: Annotated[str | None, typer.Option(help="Take the labels from this key.")] = None,
     settings: Annotated[list[str] | None, typer.Argument(help="key=value: limits.")] = None,
@@ -117,10 +119,10 @@ def _patient(
     data: Path, task: str | None, label: str | None, progress: Progress
 ) -> tuple[Dataset, str]:
     """What is to be examined, and the task that it is for."""
-    needs: dict[str, What] = {"ctc": "text", "clip": "label", "speaker": "audio"}
+    needs: dict[str, What] = {"ctc": "text", "clip": "label"}
     asked = task or "ctc"
     try:
-        found = read_for(data, needs[asked], label, progress, unreadable="keep")
+        found = read_for(data, needs.get(asked, "audio"), label, progress, unreadable="keep")
         return (found if asked == "ctc" else found.untold()), asked
     except DataError:
         if task or (labels := labelled(data, progress)) is None:
@@ -136,7 +138,10 @@ def _judged(report: "Report", dataset: Dataset, task: str) -> "Report":
     parts = dataset.splits or {"train": dataset.examples}
     if task == "speaker":
         return with_voices(report, parts)
-    if task == "ctc":
+    if task == "segment":
+        for example in itertools.chain.from_iterable(parts.values()):
+            marks_of(example)  # whose errors name it
+    if task in ("ctc", "segment"):
         return report
     given = [example.labels for example in parts.get("train", dataset.examples)]
     several = any(len(names) != 1 for names in given)

@@ -1,5 +1,6 @@
 """auricle segment."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -66,11 +67,15 @@ def segment(
             segments = found.segments(rule)
             if path in targets:
                 make_folder(targets[path].parent)
-                write_text(targets[path], FORMATS[style](segments, path.stem))
+                write_text(targets[path], _text(segments, path, style, first=True))
             else:
                 text = _text(segments, path, style, first=not shown)
                 output.print(text, markup=False, end="")
             shown += 1
+    if output_dir:
+        errors.print(f"{shown} written to {output_dir}{os.sep}", markup=False, soft_wrap=True)
+    if failed and len(places) > 1:
+        errors.print(f"{failed} of {len(places)} recordings could not be segmented")
     if failed:
         raise typer.Exit(2)
 
@@ -79,4 +84,4 @@ def _text(segments: Segments, path: Path, style: Style, *, first: bool) -> str:
     """For a terminal or one file of all recordings: tables have one header, at the top."""
     if style == "csv":
         return to_csv(segments, str(path), header=first)
-    return FORMATS[style](segments, path.stem if style == "rttm" else str(path))
+    return FORMATS[style](segments, path.stem if style in ("rttm", "textgrid") else str(path))

@@ -61,7 +61,7 @@ def serve(
     values |= {"state": str(state)} if state else {}
     resolved = resolve(ServeSettings, None, settings or (), **values)
     if model:  # instead of the usual one; settings would be merged with it
-        resolved = resolved.model_copy(update={"models": dict(map(_named, model))})
+        resolved = resolved.model_copy(update={"models": _models(model)})
     if show:
         _show(resolved)
         return
@@ -93,6 +93,15 @@ def _show(settings: Settings) -> None:
         if name != "api_keys"  # nobody else's to read
     ]
     output.print(table(["setting", "value", "meaning"], rows, numbers=False))
+
+
+def _models(words: list[str]) -> dict[str, str]:
+    named = [_named(word) for word in words]
+    models = dict(named)
+    if len(models) < len(named):
+        twice = next(name for name, _ in named if [each for each, _ in named].count(name) > 1)
+        raise ConfigError(f"two models are called {twice}: name one of them, NAME=BUNDLE")
+    return models
 
 
 def _named(word: str) -> tuple[str, str]:

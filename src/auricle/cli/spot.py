@@ -87,8 +87,11 @@ def _show(
     found = list(detections(result.windows, names, settings))
     for each in found if not quiet else ():
         if style == "json":
-            output.print(json.dumps({"path": str(path)} | each.to_dict()), markup=False)
+            output.print(
+                json.dumps({"file": str(path)} | each.to_dict(), ensure_ascii=False), markup=False
+            )
         else:
-            line = f"{path}: {each.end_s:8.2f} s  {each.keyword} {each.confidence:.1%}"
+            times = f"{each.start_s:8.2f} to {each.end_s:.2f} s"
+            line = f"{path}: {times}  {each.keyword} {each.confidence:.1%}"
             output.print(line, markup=False)
     return len(found)

@@ -18,7 +18,7 @@ from auricle.bundle import Bundle, Card, find_model
 from auricle.classifier import Classifier
 from auricle.decode import assemble
 from auricle.engine import CHUNK_S, Engine, Source, at_pauses
-from auricle.errors import AuricleError
+from auricle.errors import AuricleError, brief
 from auricle.results import Transcript, Word
 from auricle.runtime import Recognizer
 from auricle.serve.batching import Batching
@@ -173,7 +173,7 @@ class Ears:
             HTTPException: 404, with the names there are.
         """
         if name not in self._models:
-            raise _no_such(", ".join(self._models))
+            raise _no_such(name, ", ".join(self._models))
         return _card(self._models[name])
 
     def named(self, name: str) -> Ear:
@@ -195,7 +195,7 @@ class Ears:
             return model
         there = ", ".join(known) or "none that answers so"
         if model is None:
-            raise _no_such(there)
+            raise _no_such(name, there)
         raise refusal(
             HTTPStatus.BAD_REQUEST,
             f"{name} answers with {_card(model).answer}, which this route does not give; there is"
@@ -254,8 +254,8 @@ def _card(model: Ear | Labeller) -> Card:
     return engine.bundle.card
 
 
-def _no_such(known: str) -> HTTPException:
-    message = f"no such model; there is {known}"
+def _no_such(name: str, known: str) -> HTTPException:
+    message = f"no model is called {brief(name)}; there is {known}"
     return refusal(HTTPStatus.NOT_FOUND, message, code="model_not_found", param="model")
 
 

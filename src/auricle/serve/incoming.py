@@ -25,6 +25,7 @@ SILENT_S = 60.0  # without a message, the client is taken to be gone
 MESSAGE_BYTES = 2**20  # of one message; the server closes on a longer one
 WAITING = 64  # messages; then the client's own buffers fill
 RATES_HZ = (8_000, 48_000)
+APPEND, COMMIT = "input_audio_buffer.append", "input_audio_buffer.commit"
 TRY_AGAIN, UNSUPPORTED, TROUBLE = 1013, 1003, 1011  # RFC 6455 and its registry
 
 
@@ -44,14 +45,18 @@ async def converse(house: House, socket: WebSocket, session: Callable[[], Awaita
         except HTTPException as error:
             detail: Any = error.detail
             gone = error.status_code == HTTPStatus.REQUEST_TIMEOUT
-            await _end(socket, TRY_AGAIN if gone else UNSUPPORTED, detail["message"])
+            await _end(socket, TRY_AGAIN if gone else UNSUPPORTED, **detail)
         except AuricleError as error:
             await _end(socket, TROUBLE, str(error))
 
 
-async def _end(socket: WebSocket, code: int, why: str) -> None:
-    await socket.send_json({"type": "error", **error_object(400, why[:MESSAGE_LETTERS])})
-    await socket.close(code, why[:60])
+async def _end(
+    socket: WebSocket, status: int, message: str, code: str | None = None, param: str | None = None
+) -> None:
+    """Say why, as an error object, and close with a status of RFC 6455."""
+    told = error_object(400, message[:MESSAGE_LETTERS], code, param)
+    await socket.send_json({"type": "error", **told})
+    await socket.close(status, message[:60])
 
 
 async def follow(
@@ -133,12 +138,20 @@ def _read(text: str) -> bytes | None:
     try:
         values = json.loads(text)
         kind = values["type"]
-        if kind == "input_audio_buffer.append":
+        if kind == APPEND:
             return base64.b64decode(values["audio"], validate=True)
-    except (ValueError, KeyError, TypeError, RecursionError, binascii.Error):
+    except binascii.Error:
         raise refusal(
-            HTTPStatus.BAD_REQUEST, "not a message that is known here: see /docs"
+            HTTPStatus.BAD_REQUEST, "audio is not base64", code="invalid_message", param="audio"
         ) from None
-    if kind != "input_audio_buffer.commit":
-        raise refusal(HTTPStatus.BAD_REQUEST, f"unknown type {brief(kind)}")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        kind = None
+    if kind != COMMIT:
+        found = f"unknown type {brief(kind)}" if kind is not None else "this is no message"
+        raise refusal(
+            HTTPStatus.BAD_REQUEST,
+            f'{found}: send PCM16 in binary messages, {{"type": "{APPEND}", "audio": BASE64}} or'
+            f' {{"type": "{COMMIT}"}}',
+            code="invalid_message",
+        )
     return None

@@ -41,11 +41,15 @@ def router(house: House) -> APIRouter:
     ) -> Response:
         """What a finished job heard, in any format."""
         job = _known(await run_sync(jobs.store.get, job_id))
+        if job.error:
+            status, why = HTTPStatus.UNPROCESSABLE_ENTITY, f"the job failed: {job.error}"
+            raise refusal(status, why, code="job_failed")
         if job.result is None:
             raise refusal(
                 HTTPStatus.CONFLICT,
-                f"the job is {job.state}" + (f": {job.error}" if job.error else "; ask again"),
-                retry_after_s=None if job.error else 1 + job.duration_s / 100,
+                f"the job is {job.state}; ask again",
+                code="job_not_done",
+                retry_after_s=1 + job.duration_s / 100,
             )
         heard = Transcript.from_dict(job.result)
         return answer(heard, response_format, frozenset(["word", "segment"]))

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import Scope
 
-from auricle.errors import AuricleError, ConfigError, DataError, brief
+from auricle.errors import AuricleError, ConfigError, DataError
 
 MESSAGE_LETTERS = 500  # of what is wrong
 
@@ -100,10 +100,10 @@ def can_be_told(scope: Scope) -> bool:
 
 def _invalid(error: RequestValidationError | WebSocketRequestValidationError) -> JSONResponse:
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    message = f"{brief(where)}: {first['msg'].removeprefix('Value error, ')}"
-    status = HTTPStatus.UNPROCESSABLE_ENTITY
     named = [str(part)[:MESSAGE_LETTERS] for part in first["loc"][1:]]  # after "query", say
+    where = ".".join(named or map(str, first["loc"]))[:MESSAGE_LETTERS]
+    message = f"{where}: {first['msg'].removeprefix('Value error, ')}"
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
     param = named[-1] if named else None
     return JSONResponse(error_object(status, message, "invalid_request", param), status)
 

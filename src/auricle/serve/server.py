@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from auricle.bundle import Bundle, find_model
 from auricle.errors import ConfigError
 from auricle.serve.app import SETTINGS_VARIABLE, create_app
 from auricle.serve.incoming import MESSAGE_BYTES
@@ -95,7 +96,7 @@ def serve(
 
     Args:
         workers: processes.
-        told: where it listens; those who come before all models are loaded wait for an answer.
+        told: where it listens, once the models are there.
 
     Raises:
         ModelError: a bundle cannot be used.
@@ -103,11 +104,15 @@ def serve(
         ConfigError: the address is taken, or not one of this machine.
     """
     with listen(settings) as listening, _told_to_stop():
-        told(_url(settings.host, listening.getsockname()[1]))
+        url = _url(settings.host, listening.getsockname()[1])
         if workers == 1:
             config = configure(settings, create_app(settings))
+            told(url)
             uvicorn.Server(config).run(sockets=[listening])
         else:
+            for source in settings.models.values():
+                Bundle.read(find_model(source))
+            told(url)
             os.environ[SETTINGS_VARIABLE] = settings.model_dump_json()
             config = configure(
                 settings, "auricle.serve.app:from_environment", factory=True, workers=workers

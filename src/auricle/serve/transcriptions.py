@@ -4,11 +4,11 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, aclosing
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.types import Receive, Scope, Send
 
 from auricle.bundle import Card
@@ -85,6 +85,12 @@ class GivenWord(BaseModel):
     start: float = Field(ge=0, le=1e6)
     end: float = Field(ge=0, le=1e6)
     confidence: float = Field(1.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.end < self.start:
+            raise ValueError(f"ends at {self.end:g} s, before it starts at {self.start:g} s")
+        return self
 
 
 class Given(BaseModel):
