@@ -22,6 +22,7 @@ from auricle.checkpoint import load_strictly, under_prefix
 from auricle.config import Settings, merge, resolve
 from auricle.data import Example
 from auricle.errors import ConfigError
+from auricle.models.widening import KIND, SIZES, widened
 
 # The tables of settings that say how a training goes, not what it trains.
 TRAINING = ("augment", "batches", "optimizer", "average", "budget", "evaluation", "loop")
@@ -88,6 +89,8 @@ class Origin:
         model = model.get_submodule(self.part)
         given = {n: t for n, t in self.weights.items() if not n.startswith(COUNTED)}
         given |= {n: t for n, t in model.state_dict().items() if n.startswith(COUNTED)}
+        if not self.part and _grew(given, model.state_dict()):
+            given = widened(given, model.state_dict())
         for name, rows in self.rows.items():
             fresh = model.state_dict()[name].clone()
             if name in given and given[name].shape[1:] == fresh.shape[1:]:
@@ -144,12 +147,20 @@ def careful(kind: Any, train: Sequence[Example], gpu: bool) -> dict[str, Any]:
     return merge(tables, changes)
 
 
-def check_same_model(name: str, config: Settings, old: Settings, tables: Iterable[str]) -> None:
+def _grew(given: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> bool:
+    """Whether some layer of the encoder has more units than it was given."""
+    return any(n in given and t.shape != given[n].shape for n, t in wanted.items() if ENCODER in n)
+
+
+def check_same_model(
+    name: str, config: Settings, old: Settings, tables: Iterable[str], *, may_grow: bool = False
+) -> None:
     """See that nobody asked for another model than the one to begin with.
 
     Args:
         name: of that model.
         tables: the settings that make it what it is.
+        may_grow: whether its layers may be wider (`auricle.models.widening`).
 
     Raises:
         ConfigError: names each setting that differs.
@@ -159,6 +170,7 @@ def check_same_model(name: str, config: Settings, old: Settings, tables: Iterabl
         f"{key} = {mine} (the model: {before})"
         for table in tables
         for key, mine, before in _differences(table, now[table], was[table])
+        if not (may_grow and _grows(key, mine, before, now))
     ]
     if changed:
         raise ConfigError(
@@ -166,6 +178,12 @@ def check_same_model(name: str, config: Settings, old: Settings, tables: Iterabl
             "out to begin with it, or leave out --init to begin from nothing; what concerns "
             "letters or labels alone may change with --new-answers"
         )
+
+
+def _grows(key: str, mine: Any, before: Any, now: Mapping[str, Any]) -> bool:
+    """Whether the setting `key` makes a network wider that can begin with a narrower one."""
+    table, _, name = key.rpartition(".")
+    return table == ENCODER and now[table]["kind"] == KIND and name in SIZES and mine > before
 
 
 def _differences(key: str, now: Any, was: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -18,6 +18,7 @@ from auricle.data import Example, read_data
 from auricle.errors import ConfigError, DataError, ModelError
 from auricle.models.decoders import FrameStepper
 from auricle.models.encoders import first_parameters
+from auricle.models.widening import SIZES
 from auricle.origin import Origin, check_same_model, settings_for
 from auricle.tasks import TASKS, load_trained, load_weights, task_class
 from auricle.train import Outcome, fit, predictions
@@ -105,6 +106,44 @@ def test_a_model_of_whole_utterances_becomes_one_of_live_sound(
     origin.load_into(live)
     assert all(same(live.state_dict(), dict(origin.weights), list(origin.weights)))
     assert FrameStepper.of(live) is not None
+
+
+@pytest.mark.parametrize(("times", "furthest"), [(2, 1e-5), (1.5, 0.1)])
+def test_a_wider_network_begins_as_the_narrower_one(
+    data: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, times: float, furthest: float
+) -> None:
+    kind = task_class("ctc")
+    deep = (*QUICK, "encoder.blocks=1", "encoder.layers=2", "budget.steps=2")
+    config = resolve(kind.settings, None, deep)
+    fit(kind.learn(config, data), data, data, tmp_path / "narrow")
+    old, _ = load_weights(tmp_path / "narrow")
+    words = [f"encoder.{n}={round(times * getattr(config.encoder, n))}" for n in SIZES]
+    outcome, origin, task = tuned(tmp_path / "narrow", data, tmp_path / "wide", *words, *deep[-1:])
+    assert outcome.steps == 2
+
+    monkeypatch.setattr("auricle.models.widening.NOISE", 0.0)
+    _, narrow, _ = load_trained(tmp_path / "narrow")
+    wide, batch = task.model(), task.batch(data[:4])
+    origin.load_into(wide)
+    assert wide.encoder.dim == times * narrow.encoder.dim
+    one, two = (m.eval()(batch.features, batch.lengths)[0].exp() for m in (narrow, wide))
+    # Where not all units have as many copies, the layer norms differ.
+    assert float((one - two).detach().abs().max()) < furthest
+
+    monkeypatch.undo()
+    wide = task.model()
+    origin.load_into(wide)
+    for layer in ("first", "project", "lstm.forwards.1"):  # copies that are alike would stay alike
+        name = f"encoder.{layer}.weight" + "_hh_l0" * ("lstm" in layer)
+        rows = wide.state_dict()[name].flatten(1)
+        assert len(torch.unique(rows, dim=0)) == len(rows), layer
+    narrower = resolve(kind.settings, None, (*deep, "encoder.hidden=8"))
+    with pytest.raises(ConfigError, match=r"encoder\.hidden = 8 \(the model: 32\)"):
+        check_same_model("it", narrower, old.config, kind.shape, may_grow=True)
+    grown = resolve(kind.settings, None, (*deep, *words))
+    check_same_model("it", grown, old.config, kind.shape, may_grow=True)
+    with pytest.raises(ConfigError, match="another model"):
+        check_same_model("it", grown, old.config, kind.shape)
 
 
 def test_first_layers_wait_and_then_move(run: Path, data: Examples, tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ class Beginning:
         )
         naming = () if anew else self.kind.naming
         tables = (*self.kind.shape, *naming) if self.same_task else SHARED
-        check_same_model(self.name, config, old, tables)
+        check_same_model(self.name, config, old, tables, may_grow=self.same_task)
         return config
 
     def task(
