@@ -408,6 +408,8 @@ def test_all_settings_of_the_server_are_shown_but_its_keys(run: Run, tmp_path: P
     assert "live_sessions" in told
     assert "'english'" in told
     assert "'english'" not in run("serve", "--show", "--model", "x=other.auricle").stdout
+    with pytest.raises(ConfigError, match="two models are called english"):
+        run("serve", "--show", "--model", "english", "--model", "english=a.auricle")
 
 
 # --- doctor, split, prepare -----------------------------------------------------------------------

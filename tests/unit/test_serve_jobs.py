@@ -306,6 +306,21 @@ def several_pieces() -> bytes:
     return file.getvalue()
 
 
+def test_a_job_that_failed_is_told_from_one_that_is_not_done(server: Running) -> None:
+    content = several_pieces()
+    known = post(server.url, content[: len(content) // 2]).json()["id"]
+    told = httpx.get(f"{server.url}/v1/jobs/{known}/transcript")
+    if told.status_code == 409:  # it may be faster than we are
+        assert told.json()["error"]["code"] == "job_not_done"
+        assert int(told.headers["retry-after"]) >= 1
+    assert finished(server.url, known)["status"] == "failed"
+    told = httpx.get(f"{server.url}/v1/jobs/{known}/transcript")
+    error = told.json()["error"]
+    assert (told.status_code, error["code"]) == (422, "job_failed")
+    assert error["message"].startswith("the job failed: ")
+    assert "retry-after" not in told.headers
+
+
 def test_a_job_goes_on_where_a_dead_process_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

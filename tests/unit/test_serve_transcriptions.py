@@ -243,6 +243,7 @@ def test_words_that_were_heard_live_become_a_file(
         {"words": [{"word": "two words", "start": 0, "end": 1}]},
         {"words": [{"word": "x", "start": -1, "end": 1}]},
         {"words": [{"word": "x", "start": 0, "end": 1e300}]},
+        {"words": [{"word": "x", "start": 2, "end": 1}]},
         {"words": 3},
         [],
     ],

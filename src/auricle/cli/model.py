@@ -275,7 +275,8 @@ def _answers(card: Card) -> str:
     """What a model can say: its symbols and how they are decoded, or its labels."""
     if card.answer == "tokens":
         symbols = len(card.tokenizer.get("symbols", ()))
-        return f"{symbols} symbols; decoding: {said(card.decode)}\n"
+        heard = "; hears what sounds like speech" * (card.cut == "speech")
+        return f"{symbols} symbols; decoding: {said(card.decode)}{heard}\n"
     names = card.labels.get("names", ())
     told = f"{len(names)} labels: {', '.join(map(str, names))}\n" if names else ""
     window_s = card.windows.get("window_s")
