@@ -22,7 +22,7 @@ from auricle.cli.display import TrainingDisplay, deaf, output
 from auricle.cli.signals import interrupt
 from auricle.data import read_data, write_manifest
 from auricle.doctor import DoctorSettings
-from auricle.errors import AuricleError, DataError
+from auricle.errors import AuricleError, ConfigError, DataError
 from auricle.files import hold
 from auricle.tasks import TASKS
 from toys import TINY, corpus
