@@ -58,7 +58,8 @@ class AroundSpeech:
             decided = end
             for first, until in self._spoken(known, rate_hz):
                 first, until = max(start + first, done), min(start + until, end)
-                if until - first <= least and first == done > 0:  # what the last piece left over
+                left_over = first == done > 0 and until - first <= least  # by the last piece
+                if left_over or first >= until:
                     continue
                 found = [
                     (first + round(place_s * rate_hz), samples)

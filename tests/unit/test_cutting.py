@@ -56,6 +56,19 @@ def test_pieces_are_where_speech_is(clips: list[NDArray[np.float32]]) -> None:
         np.testing.assert_array_equal(samples, sound[begin : begin + len(samples)])
 
 
+@pytest.mark.parametrize("begin_s", [54.0, 58.2, 58.7, 59.2, 59.7, 59.97, 60.2, 61.0])
+def test_speech_at_the_seam_of_blocks_is_whole(
+    clips: list[NDArray[np.float32]], begin_s: float
+) -> None:
+    silence = np.zeros(round(begin_s * RATE_HZ), np.float32)
+    sound = np.concatenate([silence, clips[0], np.zeros(3 * RATE_HZ, np.float32)])
+    (start_s, samples), (end_s, _) = CUT(chunks(sound, 50_000), RATE_HZ)
+    assert start_s == pytest.approx(begin_s, abs=PAD_S + 0.3)
+    until_s = begin_s + len(clips[0]) / RATE_HZ
+    assert start_s + len(samples) / RATE_HZ == pytest.approx(until_s, abs=PAD_S + 0.3)
+    assert end_s == len(sound) / RATE_HZ
+
+
 @pytest.mark.parametrize("pause_s", [5.0, 0.0])
 def test_a_long_recording_is_cut_alike_in_any_chunks(
     clips: list[NDArray[np.float32]], pause_s: float
