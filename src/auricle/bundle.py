@@ -40,6 +40,7 @@ SUFFIX = ".auricle"
 CARD = "card.json"
 GRAPH = "model.onnx"
 WEIGHTS = "weights.safetensors"
+WEIGHTS_SUFFIX = ".weights"  # of a bundle beside, for a model whose weights it holds alone
 LM = "lm.bin"
 LEXICON = "lexicon.txt"
 

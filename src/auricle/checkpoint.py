@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from auricle.bundle import WEIGHTS, Bundle
+from auricle.bundle import WEIGHTS, WEIGHTS_SUFFIX, Bundle
 from auricle.errors import DataError, ModelError
 from auricle.files import regular, replacing
 
@@ -84,16 +84,13 @@ def pack_weights(tensors: Mapping[str, Tensor], precision: str) -> bytes:
 
 
 def read_weights(bundle: Bundle) -> dict[str, Tensor]:
-    """The weights inside a bundle, by name.
+    """The weights of a bundle, inside it or beside it, by name.
 
     Raises:
-        ModelError: it has none, or they are damaged.
+        ModelError: it has none, or they are damaged or another model's.
     """
     if WEIGHTS not in bundle.card.members:
-        raise ModelError(
-            f"{bundle.path}: has no weights to begin with, it was exported with weights=none: "
-            "export the run again, or name the run folder itself"
-        )
+        bundle = _beside(bundle)
     try:
         packed = safetensors.torch.load(bundle.member(WEIGHTS))
         scales = {name: packed.pop(name) for name in [*packed] if name.endswith(SCALE)}
@@ -103,6 +100,21 @@ def read_weights(bundle: Bundle) -> dict[str, Tensor]:
         return packed
     except (*_DAMAGE, RuntimeError) as error:  # also scales that do not fit their matrix
         raise ModelError(f"{bundle.path}: {WEIGHTS} is damaged ({error})") from None
+
+
+def _beside(bundle: Bundle) -> Bundle:
+    """The bundle with the weights of one that has none."""
+    path = bundle.path.with_suffix(WEIGHTS_SUFFIX)
+    if not path.exists():
+        raise ModelError(
+            f"{bundle.path}: has no weights to begin with, and {path.name} is not beside it: "
+            "export the run again, or name the run folder itself"
+        )
+    beside = Bundle.read(path)
+    one, other = (each.card.model_copy(update={"members": {}}) for each in (bundle, beside))
+    if one != other or WEIGHTS not in beside.card.members:
+        raise ModelError(f"{path}: these are not the weights of {bundle.path.name}")
+    return beside
 
 
 def _along_rows(scale: Tensor, tensor: Tensor) -> Tensor:

@@ -229,6 +229,26 @@ def test_a_bundle_gives_what_its_run_gives(run: Path, tmp_path: Path) -> None:
             load_weights(odd.path)
 
 
+def test_weights_may_lie_beside_the_bundle(runs: Path, tmp_path: Path) -> None:
+    task, model, state = load_trained(runs / "ctc")
+    card = _card(task.card(), state["scores"], None, "")
+    weights = {WEIGHTS: pack_weights(model.state_dict(), "fp16")}
+    write_bundle(tmp_path / "m.auricle", card, {GRAPH: b""})
+    with pytest.raises(ModelError, match=r"m\.auricle: has no weights .* m\.weights is not beside"):
+        load_weights(tmp_path / "m.auricle")
+    write_bundle(tmp_path / "m.weights", card, weights)
+    found = load_weights(tmp_path / "m.auricle")[1]
+    assert all(torch.equal(found[n], t.half()) for n, t in model.state_dict().items())
+    others = {"description": "another"}, {"stride": 9}
+    for other in (card.model_copy(update=each) for each in others):
+        write_bundle(tmp_path / "m.weights", other, weights)
+        with pytest.raises(ModelError, match=r"m\.weights: these are not the weights of m"):
+            load_weights(tmp_path / "m.auricle")
+    write_bundle(tmp_path / "m.weights", card, {GRAPH: b""})
+    with pytest.raises(ModelError, match="not the weights"):
+        load_weights(tmp_path / "m.auricle")
+
+
 def test_the_rate_is_gentle_and_other_models_are_refused(run: Path, data: Examples) -> None:
     old, _ = load_weights(run)
     kind: Any = type(old)
