@@ -140,8 +140,8 @@ def test_another_task_begins_with_the_encoder_alone(run: Run, folder: Path, tmp_
     card = Bundle.read(tmp_path / "clip.auricle").card
     assert (card.answer, card.language) == ("labels", None)
     assert "> Learned from tones." in card.description
-    with pytest.raises(AuricleError, match=r"encoder\.hidden = 64 \(the model: 32\)"):
-        run(*command(folder, tmp_path / "b", "encoder.hidden=64"), "--task", "clip")
+    with pytest.raises(AuricleError, match=r"encoder\.hidden = 16 \(the model: 32\)"):
+        run(*command(folder, tmp_path / "b", "encoder.hidden=16"), "--task", "clip")
     with pytest.raises(AuricleError, match=r"run holds a training for --task clip, not ctc"):
         run(*command(folder, out), "--task", "ctc")
 
@@ -165,8 +165,8 @@ def test_contradictions_are_refused_before_anything_is_trained(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    with pytest.raises(AuricleError, match=r"encoder\.hidden = 64 \(the model: 32\)"):
-        run(*command(folder, out, "encoder.hidden=64"))
+    with pytest.raises(AuricleError, match=r"encoder\.hidden = 16 \(the model: 32\)"):
+        run(*command(folder, out, "encoder.hidden=16"))
     with pytest.raises(AuricleError, match=r"encoder\.kind = conformer \(the model: conv_lstm\)"):
         run(*command(folder, out), "--recipe", "conformer")
     with pytest.raises(AuricleError, match=r"text\.unit = char \(the model: phoneme\)"):
