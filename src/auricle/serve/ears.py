@@ -88,6 +88,7 @@ class Ear:
             ConfigError: for hotwords that the model cannot spell.
         """
         starts_s: deque[float] = deque()
+        heard_s = after_s
 
         def sources() -> Iterator[Source]:
             chunks = audio.chunks(path, CHUNK_S, self.rate_hz, duration_s=longest_s)
@@ -105,9 +106,11 @@ class Ear:
                 raise heard
             start_s = starts_s.popleft()
             words = tuple(word.shifted(start_s) for word in heard.words)
-            yield Piece(start_s, start_s + heard.duration_s, words)
-        for end_s in starts_s:  # of the recording: what lies before it has no words
-            yield Piece(end_s, end_s, ())
+            heard_s = start_s + heard.duration_s
+            yield Piece(start_s, heard_s, words)
+        for end_s in starts_s:  # of the recording: what lies between has no words
+            if end_s > heard_s:
+                yield Piece(heard_s, end_s, ())
 
     def transcript(self, pieces: list[Piece]) -> Transcript:
         """What the pieces of a whole recording make."""
