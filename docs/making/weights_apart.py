@@ -1,6 +1,6 @@
 """Put the weights of a bundle into one of their own beside it: `python weights_apart.py BUNDLE`.
 
-`english.auricle` holds what transcribing needs, `english.weights` what `--init english` begins with.
+`english.auricle` holds what transcribing needs, `english.weights` what `--init` begins with.
 """
 
 import sys

@@ -96,11 +96,11 @@ def _show(settings: Settings) -> None:
 
 
 def _models(words: list[str]) -> dict[str, str]:
-    named = [_named(word) for word in words]
-    models = dict(named)
-    if len(models) < len(named):
-        twice = next(name for name, _ in named if [each for each, _ in named].count(name) > 1)
-        raise ConfigError(f"two models are called {twice}: name one of them, NAME=BUNDLE")
+    models: dict[str, str] = {}
+    for name, bundle in map(_named, words):
+        if name in models:
+            raise ConfigError(f"two models are called {name}: name one of them, NAME=BUNDLE")
+        models[name] = bundle
     return models
 
 

@@ -95,7 +95,7 @@ def widened(narrow: Mapping[str, Tensor], wide: Mapping[str, Tensor]) -> dict[st
         made[f"encoder.first.{layer}"] = grow.to(first, f"encoder.first.{layer}")
         made[f"encoder.second.{layer}"] = grow.to(stream, f"encoder.second.{layer}")
     made["encoder.second.weight"] = grow.away(first, made["encoder.second.weight"])
-    for block in {name.rpartition(".convs.")[0] for name in narrow if ".convs." in name}:
+    for block in sorted({name.rpartition(".convs.")[0] for name in narrow if ".convs." in name}):
         inner = copies(f"{block}.convs.0.bias")
         for number, before, after in ((0, stream, inner), (1, inner, stream)):
             conv = f"{block}.convs.{number}"
