@@ -77,6 +77,30 @@ def align_many(
         batch: most pieces to run at once.
         progress: called with the seconds of sound done since the last call.
     """
+    language = recognizer.engine.bundle.card.language
+    made = scripts_many(recognizer, pairs, lexicon=lexicon, batch=batch, progress=progress)
+    for source, ready in made:
+        if isinstance(ready, AuricleError):
+            yield source, ready
+            continue
+        heard, script = ready
+        try:
+            found = align_recording(heard, script, recognizer.tokenizer, settings, language)
+        except DataError as error:
+            yield source, named(source, error)
+            continue
+        yield source, _in_words(found, heard, recognizer)
+
+
+def scripts_many(
+    recognizer: Recognizer,
+    pairs: Iterable[tuple[Source, str]],
+    *,
+    lexicon: Lexicon | None = None,
+    batch: int = BATCH,
+    progress: Progress | None = None,
+) -> Iterator[tuple[Source, tuple[Posteriors, Script] | AuricleError]]:
+    """Each recording and its text ready to be aligned; arguments as for `align_many`."""
     texts: deque[str] = deque()
 
     def sources() -> Iterator[Source]:
@@ -84,20 +108,26 @@ def align_many(
             texts.append(text)
             yield source
 
-    language, normaliser = recognizer.engine.bundle.card.language, recognizer.normaliser
+    normaliser = recognizer.normaliser
     for source, heard in posteriors_many(recognizer, sources(), batch=batch, progress=progress):
         text = texts.popleft()
         if isinstance(heard, AuricleError):
             yield source, heard
             continue
         try:
-            spoken = _spoken(recognizer, normalise(text, normaliser).split(), lexicon)
-            script = Script.of(text, recognizer.tokenizer, normaliser, spoken)
-            found = align_recording(heard, script, recognizer.tokenizer, settings, language)
-            yield source, _in_words(found, heard, recognizer)
+            said = dict.fromkeys(normalise(text, normaliser).split())
+            own = lexicon.only(said) if lexicon else Lexicon((), ())
+            guessed = recognizer.guessed(word for word in said if word not in own.ways)
+            script = Script.of(text, recognizer.tokenizer, normaliser, own.widened(guessed))
         except DataError as error:
-            name = f"{source}: " if not isinstance(source, tuple) else ""
-            yield source, DataError(f"{name}{error}")
+            yield source, named(source, error)
+            continue
+        yield source, (heard, script)
+
+
+def named(source: Source, error: DataError) -> DataError:
+    """The error, with the file that it is about."""
+    return error if isinstance(source, tuple) else DataError(f"{source}: {error}")
 
 
 def _in_words(found: Aligned, heard: Posteriors, recognizer: Recognizer) -> Aligned:
@@ -134,15 +164,6 @@ def align(
     if isinstance(answer, AuricleError):
         raise answer
     return answer
-
-
-def _spoken(
-    recognizer: Recognizer, words: Iterable[str], lexicon: Lexicon | None
-) -> Lexicon | None:
-    """The lexicon, and the guessed sounds of words that neither it nor the model has."""
-    known = frozenset(lexicon.words) if lexicon else frozenset()
-    guessed = recognizer.guessed(word for word in words if word not in known)
-    return (lexicon or Lexicon((), ())).widened(guessed) if guessed else lexicon
 
 
 def _copies(outputs: Sequence[Float32]) -> list[Float32]:

@@ -132,7 +132,7 @@ class Recognizer:
         lexicon = self.lexicon
         if lexicon is None or self._alike is None:
             return {}
-        unknown = dict.fromkeys(words).keys() - set(lexicon.words)
+        unknown = {word for word in words if word not in lexicon.ways}
         return self._alike.speak(sorted(unknown))
 
     @cached_property

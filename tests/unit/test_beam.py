@@ -253,6 +253,14 @@ def test_phonemes_become_words_by_their_neighbours() -> None:
     assert [hypothesis.words for hypothesis in found] == [("sea", "is"), ("see", "is")]
 
 
+def test_rare_pronunciations_cost_what_they_are_rarer() -> None:
+    """Of two words that sound alike the one that is usually said so is heard."""
+    log_probs = heard({"a": 0.9}, {"-": 0.9})
+    for weights, wanted in (((-3.0, 0.0, 0.0), "other"), (None, "one")):
+        lexicon = Lexicon(("one", "other", "other"), (("a",), ("a",), ("b",)), weights=weights)
+        assert words(BeamDecoder(CHARS, lexicon=lexicon), log_probs) == wanted
+
+
 def test_a_lexicon_file_has_all_pronunciations(tmp_path: Path) -> None:
     path = tmp_path / "lexicon.dict"
     path.write_text(";;; comment\nREAD R IY D\nread(2) R EH D # past\nred R EH D\n\n")
@@ -261,6 +269,17 @@ def test_a_lexicon_file_has_all_pronunciations(tmp_path: Path) -> None:
     assert lexicon.sounds == (("R", "IY", "D"), ("R", "EH", "D"), ("R", "EH", "D"))
     assert lexicon.pronounced
     assert Lexicon.parse(lexicon.to_text(), "again") == lexicon
+    path.write_text("read 1.0 R IY D\nread .25 R EH D\nred 1. R EH D\n")
+    weighed = Lexicon.read(path)
+    assert weighed.sounds == lexicon.sounds
+    assert weighed.weights == pytest.approx((0, math.log(0.25), 0))
+    assert Lexicon.parse(weighed.to_text(), "again") == weighed
+    path.write_text("read 1.0 R IY D\nred R EH D\n")
+    with pytest.raises(DataError, match="line 2: 'red' has no probability"):
+        Lexicon.read(path)
+    path.write_text("read 0.0 R IY D\n")
+    with pytest.raises(DataError, match=r"has the probability 0\.0: above 0"):
+        Lexicon.read(path)
     path.write_text("Words\nalone # and a comment\n")
     words = Lexicon.read(path, closed=False)
     assert words == Lexicon.of(["words", "alone"], closed=False)
@@ -282,8 +301,9 @@ def test_of_equal_candidates_the_first_survive(rng: np.random.Generator) -> None
             mine = [at for at in np.flatnonzero(owners == owner) if scores[at] > -np.inf]
             near = [at for at in mine if scores[at] >= max(scores[mine]) - 2]
             wanted += sorted(sorted(near, key=lambda at: -scores[at])[:beam])
-        limits = search.Limits(beam, score_prune=2.0)
-        assert search.best_of_each(scores, owners, 4, limits).tolist() == wanted
+        limits = search.Limits(beam, score_prune=2.0, alike=0)
+        near = search.near_the_best(scores, owners, 4, limits)
+        assert near[search.best_of_each(scores[near], owners[near], 4, limits)].tolist() == wanted
 
 
 @pytest.mark.parametrize("limit", [0, 1 << 25], ids=["searched", "table"])
@@ -359,3 +379,30 @@ def test_nothing_heard_is_one_empty_hypothesis() -> None:
     impossible = np.full((2, 5), -np.inf)
     many = decoder.decode_many([spoken("a"), impossible])
     assert [(h.words, h.confidence > 0) for (h,) in many] == [(("a",), True), ((), False)]
+
+
+def test_of_prefixes_with_one_future_the_best_stay(rng: np.random.Generator) -> None:
+    for most in (1, 2, 3):
+        scores = rng.integers(0, 6, 200).astype(float)
+        futures = rng.integers(0, 40, 200).astype(np.uint64)
+        wanted = []
+        for future in range(40):
+            alike = np.flatnonzero(futures == future)
+            wanted += sorted(alike.tolist(), key=lambda at: -scores[at])[:most]
+        assert search.best_alike(scores, futures, most).tolist() == sorted(wanted)
+
+
+@pytest.mark.parametrize(("recombine", "last"), [(True, "ca"), (False, "b")])
+def test_doubts_long_ago_do_not_fill_a_beam(*, recombine: bool, last: str) -> None:
+    """64 readings of six doubtful words leave no room for a doubt about the seventh."""
+    doubtful = [{"a": 0.5, "b": 0.45}, {" ": 0.95}] * 6
+    log_probs = heard(*doubtful, {"b": 0.9, "c": 0.06}, {"a": 0.95})
+    settings = BeamSettings(beam=8, recombine=recombine)
+    decoder = BeamDecoder(CHARS, settings, lm=FlatModel("a", "b", "ca"))
+    assert words(decoder, log_probs) == f"a a a a a a {last}"
+
+
+def test_recombined_prefixes_leave_as_many_readings_as_are_asked_for() -> None:
+    log_probs = heard(*[{"a": 0.5, "b": 0.45}, {" ": 0.95}] * 3)
+    decoder = BeamDecoder(CHARS, BeamSettings(nbest=4), lm=FlatModel("a", "b"))
+    assert len({each.words for each in decoder.decode(log_probs)}) == 4

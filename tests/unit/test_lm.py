@@ -6,6 +6,7 @@ import json
 import lzma
 import math
 import random
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -290,6 +291,18 @@ def test_binary_round_trip(model: NgramModel, tmp_path: Path) -> None:
     assert not again.log_prob.flags.writeable  # mapped, not copied
 
 
+def test_a_packed_file_holds_the_same_model_and_is_smaller(
+    model: NgramModel, tmp_path: Path
+) -> None:
+    packed = replace(model.halved(), packed=True)
+    packed.save(tmp_path / "lm.bin")
+    again = NgramModel.load(tmp_path / "lm.bin")
+    assert again.packed
+    assert equal(model.halved(), again)
+    assert again.to_bytes() == (tmp_path / "lm.bin").read_bytes()
+    assert len(packed.to_bytes()) < 0.6 * len(model.halved().to_bytes())
+
+
 def test_half_precision_is_close_and_small(model: NgramModel) -> None:
     half = NgramModel.from_bytes(model.halved().to_bytes())
     assert len(half.to_bytes()) <= len(model.to_bytes())
@@ -402,8 +415,9 @@ def test_damaged_gzip(tmp_path: Path, damage: str) -> None:
             list(read_lines([tmp_path / "a.arpa.gz"]))
 
 
-def test_every_cut_of_a_binary_is_found() -> None:
-    content = build(["a b", "a"], 2).to_bytes()
+@pytest.mark.parametrize("packed", [False, True])
+def test_every_cut_of_a_binary_is_found(*, packed: bool) -> None:
+    content = replace(build(["a b", "a"], 2), packed=packed).to_bytes()
     for length in range(len(content)):
         with pytest.raises(ModelError):
             NgramModel.from_bytes(content[:length])
@@ -412,9 +426,10 @@ def test_every_cut_of_a_binary_is_found() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
-def test_a_flipped_bit_is_found_or_harmless() -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_flipped_bit_is_found_or_harmless(*, packed: bool) -> None:
     """Whatever the file says, questions end and read nothing outside of the arrays."""
-    content = build(TEXT[:20], 3, vocabulary=8).to_bytes()
+    content = replace(build(TEXT[:20], 3, vocabulary=8), packed=packed).to_bytes()
     rng = np.random.default_rng(0)
     words = rng.integers(0, 11, (6, 50))
     found = 0
@@ -432,6 +447,29 @@ def test_a_flipped_bit_is_found_or_harmless() -> None:
             assert not np.isnan(log_prob).any()
             assert states.max() < model.contexts
     assert found > 100
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+def test_whatever_a_packed_file_unpacks_to_is_found_or_harmless() -> None:
+    """As above, behind the checksum of what is packed."""
+    content = replace(build(TEXT[:20], 3, vocabulary=8), packed=True).to_bytes()
+    begin = content.index(b"\x78\x9c")
+    planes = zlib.decompress(content[begin:])
+    with pytest.raises(ModelError, match="cut short or damaged"):
+        NgramModel.from_bytes(content[:begin] + zlib.compress(planes + bytes(1 << 20)))
+    rng = np.random.default_rng(1)
+    found = 0
+    for place in rng.integers(0, len(planes), 300):
+        damaged = bytearray(planes)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        try:
+            model = NgramModel.from_bytes(content[:begin] + zlib.compress(bytes(damaged)))
+        except ModelError:
+            found += 1
+            continue
+        _, states = model.advance(np.full(11, model.start), np.arange(11))
+        assert states.max() < model.contexts
+    assert found > 50
 
 
 def test_a_link_that_leads_in_a_circle_is_refused() -> None:

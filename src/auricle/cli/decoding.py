@@ -177,12 +177,21 @@ def with_words(
 
 
 def _wider(lexicon: Lexicon | None, tokenizer: Tokenizer) -> Lexicon | None:
-    """A lexicon with the pronunciations that a tokenizer has beyond it."""
+    """A lexicon with the words, or ways to say them, that a tokenizer has beyond it.
+
+    Of a word whose pronunciations were weighed nothing is known of another one.
+    """
     if lexicon is None or not isinstance(tokenizer, PhonemeTokenizer):
         return lexicon
-    pairs = dict.fromkeys(zip(lexicon.words, lexicon.sounds, strict=True))
-    words, sounds = zip(*(pairs | dict.fromkeys(tokenizer.lexicon.items())), strict=True)
-    return Lexicon(words, sounds, lexicon.closed)
+    known = set(zip(lexicon.words, lexicon.sounds, strict=True))
+    weighed = set(lexicon.words) if lexicon.weights else set()
+    return lexicon.widened(
+        {
+            word: sounds
+            for word, sounds in tokenizer.lexicon.items()
+            if (word, sounds) not in known and word not in weighed
+        }
+    )
 
 
 def said(decode: DecodeSettings) -> str:

@@ -1,21 +1,27 @@
-"""auricle lexicon learn, write, score."""
+"""auricle lexicon learn, write, weigh, score."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from auricle.bundle import SUFFIX, Bundle, find_model
-from auricle.cli.display import counting, output, size, table
+from auricle.cli.answers import sources_of
+from auricle.cli.display import counting, errors, output, size, table
+from auricle.data import read_data
 from auricle.decode import Lexicon
-from auricle.errors import ConfigError, DataError
-from auricle.files import write_text
+from auricle.errors import AuricleError, ConfigError, DataError
+from auricle.files import check_folder_of, write_text
 from auricle.lm import NgramModel, read_lines
 from auricle.metrics import score_words
 from auricle.pronounce import Alike, Pair, Pronouncer
-from auricle.text import normalise
+from auricle.runtime import Recognizer
+from auricle.text import normalise, read_lexicon
+from auricle.text.lexicon import Pronunciation
+from auricle.variants import Said, pronounced_many
+from auricle.variants import weigh as weighed_by
 from auricle.vocabulary import read_vocabulary
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
@@ -73,13 +79,14 @@ def write(
     - `auricle lexicon write names.txt --model english -o names.lexicon` (as its words sound)
 
     Write a pronunciation lexicon of all words of a text or a language model: those of `--known`, or
-    of a recogniser, as they stand there, the others as `--model` says them.
+    of a recogniser, as they stand there, the others as `--model` says them, with probabilities
+    where it says several.
     """
     words = _words(text or [], lm, normaliser)
-    said: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    said: dict[str, list[tuple[tuple[str, ...], float]]] = defaultdict(list)
     own = _own_words(model) if model is not None else ()
-    for word, sounds in _pairs(known, plain) if known else own:
-        said[word].append(sounds)
+    for word, sounds, share in _entries(known, plain) if known else own:
+        said[word].append((sounds, share))
     missing = [word for word in words if word not in said]
     if missing and model is None:
         raise ConfigError(
@@ -88,20 +95,75 @@ def write(
         )
     silent = []
     if model is not None:
-        pronouncer = Alike(own).pronouncer if own else Pronouncer.load(model)
+        pairs = ((word, sounds) for word, sounds, _ in own)
+        pronouncer = Alike(pairs).pronouncer if own else Pronouncer.load(model)
         foreign = [word for word in missing if set(word) - pronouncer.letters]
         missing = [word for word in missing if not set(word) - pronouncer.letters]
         with counting("pronouncing") as progress:
             answers = pronouncer.speak(missing, variants, progress=progress)
             for word, found in zip(missing, answers, strict=True):
-                likely = [p.phonemes for p in found if p.probability >= least]
-                said[word] += likely or [p.phonemes for p in found[:1]]
+                likely = [p for p in found if p.probability >= least] or found[:1]
+                said[word] += [(p.phonemes, p.probability / found[0].probability) for p in likely]
         silent = [*foreign, *(word for word in missing if not said[word])]
-    lines = [f"{word} {' '.join(sounds)}\n" for word in words for sounds in said[word]]
-    write_text(out, "".join(lines))
-    output.print(f"{out}: {len(words) - len(silent):,} words, {len(lines):,} lines", markup=False)
+    entries = [Pronunciation(word, *way) for word in words for way in said[word]]
+    write_text(out, Lexicon.from_entries(entries).to_text() if entries else "")
     if silent:
         output.print(f"{len(silent):,} words left out, like {silent[:5]}", markup=False)
+
+
+@app.command(short_help="Count how words are said, so that rare ways cost more.")
+def weigh(
+    lexicon: Annotated[Path, typer.Argument(help="Words, each with all ways to say it.")],
+    data: Annotated[Path, typer.Argument(help="Recordings with texts: a folder or a manifest.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The lexicon with probabilities.")],
+    model: Annotated[
+        str, typer.Option(help="A recogniser of phonemes, or a shipped model's name.")
+    ] = "english",
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads.")] = None,
+) -> None:
+    """
+    Examples:
+    - `auricle lexicon weigh lexicon.txt train.jsonl -o weighed.txt`, then
+      `auricle export run model.auricle --lexicon weighed.txt`
+
+    Give the pronunciations of a lexicon their probabilities: texts are aligned with their
+    recordings, each word by the best of all ways to say it, and the ways counted. What a word's
+    own count does not tell comes from the probabilities that the lexicon has. Rare ways are left
+    out. Count on recordings that were trained on, never on those to test with.
+    """
+    check_folder_of(out)
+    words, recognizer = Lexicon.read(lexicon), Recognizer.load(model, threads=threads)
+    if not words.pronounced:
+        raise ConfigError(
+            f"{lexicon}: a list of words without pronunciations: there is one of each"
+        )
+    with counting("reading") as progress:
+        examples = read_data(data, progress=progress).examples
+    pairs = zip(
+        sources_of(examples, recognizer.engine.rate_hz),
+        (e.text or "" for e in examples),
+        strict=True,
+    )
+    counts: Counter[Said] = Counter()
+    failed = 0
+    with counting("aligning") as progress:
+        found = pronounced_many(recognizer, pairs, words)
+        for number, (example, (_, said)) in enumerate(zip(examples, found, strict=True), 1):
+            progress(number, len(examples))
+            if isinstance(said, AuricleError):
+                failed += 1
+                errors.print(f"left out: {example.id}: {said}", markup=False, soft_wrap=True)
+            else:
+                counts.update(said)
+    weighed = weighed_by(words, counts)
+    write_text(out, weighed.to_text())
+    listed = set(zip(words.words, words.sounds, strict=True))
+    counted = sum(count for way, count in counts.items() if way in listed)
+    output.print(
+        f"{out}: {len(weighed.words):,} of {len(words.words):,} pronunciations, by {counted:,}"
+        f" words of {len(examples) - failed:,} recordings",
+        markup=False,
+    )
 
 
 @app.command(short_help="Errors on words whose pronunciation is known.")
@@ -137,7 +199,7 @@ def score(
     output.print(table(["", str(model)], rows))
 
 
-def _own_words(model: str) -> list[Pair]:
+def _own_words(model: str) -> list[Pronunciation]:
     """The words of a recogniser and how they sound; none if it is a model of pronunciations.
 
     Raises:
@@ -148,17 +210,22 @@ def _own_words(model: str) -> list[Pair]:
     lexicon = read_vocabulary(Bundle.read(find_model(model)))[1]
     if lexicon is None or not lexicon.pronounced:
         raise ConfigError(f"{model}: spells its words as they are written, without phonemes")
-    return list(zip(lexicon.words, lexicon.sounds, strict=True))
+    return list(lexicon.entries)
 
 
 def _pairs(path: Path, plain: bool) -> list[Pair]:
-    """Words and pronunciations of a lexicon."""
-    lexicon = Lexicon.read(path)
-    pairs = zip(lexicon.words, lexicon.sounds, strict=True)
-    if not plain:
-        return list(pairs)
-    stripped = ((word, tuple(re.sub(r"\d+$", "", p) for p in said)) for word, said in pairs)
-    return list(dict.fromkeys(stripped))
+    """Words and pronunciations of a lexicon, each once."""
+    return list(dict.fromkeys((word, sounds) for word, sounds, _ in _entries(path, plain)))
+
+
+def _entries(path: Path, plain: bool) -> list[Pronunciation]:
+    """The lines of a lexicon; of those that are alike without stress, the first."""
+    entries: dict[Pair, Pronunciation] = {}
+    for word, sounds, share in read_lexicon(path):
+        if plain:
+            sounds = tuple(re.sub(r"\d+$", "", sound) for sound in sounds)
+        entries.setdefault((word, sounds), Pronunciation(word, sounds, share))
+    return list(entries.values())
 
 
 def _nearest(known: list[tuple[str, ...]], heard: tuple[str, ...]) -> tuple[int, int]:

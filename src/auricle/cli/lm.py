@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,6 +32,7 @@ def build_model(
     entropy: Annotated[float, typer.Option(help="Drop n-grams that change less, like 3e-8.")] = 0.0,
     vocabulary: Annotated[int | None, typer.Option(help="Keep so many words.")] = None,
     half: Annotated[bool, typer.Option(help="Half-precision probabilities.")] = False,
+    packed: Annotated[bool, typer.Option(help="A smaller file that is slower to load.")] = False,
     memory_mb: Annotated[int, typer.Option(min=1, help="For sorting; then disk.")] = 1024,
     normaliser: Normaliser = "english-1",
 ) -> None:
@@ -38,6 +40,7 @@ def build_model(
     Examples:
     - `auricle lm build books.txt.xz more.txt -o lm.bin`
     - `auricle lm build books.txt -o small.bin --order 4 --prune "0 0 1" --entropy 3e-8 --half`
+    - `auricle lm build books.txt -o small.bin --half --packed` (smaller still, loaded slower)
     - `auricle lm build books.txt -o letters.arpa.gz --unit character --order 6`
 
     Learn an n-gram language model: modified Kneser-Ney smoothing, pruned by count and by entropy.
@@ -56,7 +59,7 @@ def build_model(
             memory_bytes=memory_mb << 20,
             progress=progress,
         )
-    model = model.halved() if half else model
+    model = replace(model.halved() if half else model, packed=packed)
     if out.name.endswith((".arpa", ".arpa.gz")):
         model.write_arpa(out)
     else:

@@ -89,7 +89,8 @@ class BeamDecoder:
         lexicon = _vocabulary(lexicon, lm, closed=s.closed)
         worth = Worth(s.alpha, s.beta, s.unknown, s.unknown_letter, s.hotword, s.look_ahead)
         self._fusion = Fusion(tokenizer, worth, lm, lexicon, hotwords)
-        self._limits = Limits(s.beam, s.score_prune)
+        alike = s.nbest if s.recombine and lm is not None else 0
+        self._limits = Limits(s.beam, s.score_prune, alike)
         self._pronounced = lexicon is not None and lexicon.pronounced
 
     def decode(self, log_probs: NDArray[Any]) -> list[Hypothesis]:

@@ -2,7 +2,7 @@
 
 A word that is complete is worth, in natural logarithms,
 
-    alpha * log p(word | the words before it) + beta + bonus(word).
+    alpha * log p(word | the words before it) + beta + bonus(word) + weight(pronunciation).
 
 and a phrase among the hotwords its bonus for each of its words, if all of them come (`hotwords`).
 An unknown word, one outside the vocabulary, has the bonus `unknown + unknown_letter * letters`: it
@@ -96,12 +96,13 @@ class Fusion:
         self.lm, self.worth = lm, worth
         self.letters, self.closes = spelling.table, spelling.closes
         hot = split_hotwords(hotwords)
-        pairs, strange = _vocabulary(spelling, lm, lexicon, hot)
-        spellings = [letters for _, letters in pairs]
+        entries, strange = _vocabulary(spelling, lm, lexicon, hot)
+        spellings = [letters for _, letters, _ in entries]
         self.trie = Trie(spellings, len(spelling.numbers) + 1)
         order = np.argsort(self.trie.ends, kind="stable")  # words that sound alike stand together
         ends = self.trie.ends[order]
-        self.words = ("", *(pairs[index][0] for index in order))
+        self.words = ("", *(entries[index][0] for index in order))
+        self._weights = np.array([0.0, *(entries[index][2] for index in order)])
         self.entries = np.zeros(self.trie.sink + 1, np.int64)
         self.entries[ends[::-1]] = np.arange(len(ends), 0, -1)
         self.variants = np.maximum(1, np.bincount(ends, minlength=self.trie.sink + 1))
@@ -172,12 +173,12 @@ class Fusion:
         return values + self.bonus[entries], following
 
     def _bonuses(self, lexicon: Lexicon | None, *, limited: bool) -> NDArray[np.float64]:
-        bonus = np.zeros(len(self.words))
+        bonus = self._weights.copy()
         if self.lm:
-            bonus[self.ids == UNKNOWN] = self.worth.unknown
+            bonus[self.ids == UNKNOWN] += self.worth.unknown
         closed = lexicon is not None and lexicon.closed
         bonus[UNKNOWN] = -np.inf if closed else self.worth.unknown if limited else 0.0
-        bonus[self._hot] = self.worth.hotword
+        bonus[self._hot] = self.worth.hotword  # however it is said
         if self.lm and self._hot:
             strange = [entry for entry in self._hot if self.ids[entry] == UNKNOWN]
             bonus[strange] += self.worth.alpha * self._rarity(self.lm)
@@ -225,27 +226,28 @@ class Fusion:
 
 def _vocabulary(
     spelling: Spelling, lm: LanguageModel | None, lexicon: Lexicon | None, hot: Sequence[str]
-) -> tuple[list[tuple[str, tuple[int, ...]]], set[str]]:
-    """Words and the numbers of their letters, but for what the symbols cannot spell.
+) -> tuple[list[tuple[str, tuple[int, ...], float]], set[str]]:
+    """Words, numbers of their letters and weights, but for what the symbols cannot spell.
 
     Also the hotwords that are strange: neither the lexicon nor the language model has them.
     """
     if lexicon is None:
-        sounds: list[tuple[str, Sequence[str]]] = (
-            [(w, w) for w in lm.symbols[SPECIAL:]] if lm else []
+        sounds: list[tuple[str, Sequence[str], float]] = (
+            [(word, word, 0.0) for word in lm.symbols[SPECIAL:]] if lm else []
         )
     else:
-        sounds = list(zip(lexicon.words, lexicon.sounds, strict=True))
-    known = {word for word, _ in sounds}
-    sounds += [(word, word) for word in hot if word not in known]
+        weights = lexicon.weights or (0.0,) * len(lexicon.words)
+        sounds = list(zip(lexicon.words, lexicon.sounds, weights, strict=True))
+    known = {word for word, _, _ in sounds}
+    sounds += [(word, word, 0.0) for word in hot if word not in known]
     limits = known.intersection(lm.symbols) if lm else known
     strange = {word for word in hot if limits and word not in limits}
-    spelt = [(word, spelling.spell(letters)) for word, letters in sounds]
-    if missing := [word for word, letters in spelt if letters is None and word in set(hot)]:
+    spelt = [(word, spelling.spell(letters), weight) for word, letters, weight in sounds]
+    if missing := [word for word, letters, _ in spelt if letters is None and word in set(hot)]:
         raise ConfigError(
             f"hotwords that nobody can say with this model: {', '.join(missing[:5])}: write them as"
             " transcripts are written, in its letters"
         )
-    if lexicon is not None and not any(letters for _, letters in spelt):
+    if lexicon is not None and not any(letters for _, letters, _ in spelt):
         raise ConfigError("no word of the lexicon can be spelt with the model's symbols")
-    return [(word, letters) for word, letters in spelt if letters], strange
+    return [(word, letters, weight) for word, letters, weight in spelt if letters], strange

@@ -5,8 +5,11 @@ one, is where letters lead that begin no word, and nothing leads out of it. Node
 breadth first, so that a child always has a higher number than its parent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +22,7 @@ from auricle.text.lexicon import Pronunciation
 
 ROOT = 0
 NO_LETTER = 0  # leads from every node to itself
+LEAST_SHARE = 1e-4  # of a pronunciation, as written: none is impossible
 TABLE_LIMIT = 1 << 25  # entries of the table of children; above it, they are searched for
 
 Ints = NDArray[np.integer[Any]]
@@ -34,6 +38,9 @@ class Lexicon:
     words: tuple[str, ...]
     sounds: tuple[tuple[str, ...], ...]  # one per word; a word with two is listed twice
     closed: bool = True
+    weights: tuple[float, ...] | None = None
+    """Natural logarithms: how much rarer each is than the word's likeliest pronunciation, if
+    anybody has counted (`auricle.variants`); without them all are alike."""
 
     @property
     def pronounced(self) -> bool:
@@ -50,10 +57,12 @@ class Lexicon:
     def read(cls, path: str | Path, *, closed: bool = True) -> Self:
         """Read lines `WORD P1 P2 ...`, all pronunciations, or a list of words, one a line.
 
+        See `auricle.text.parse_lexicon`, also for probabilities.
+
         Raises:
             DataError: for an unreadable file, or one without a line of this form.
         """
-        return cls._from(read_lexicon(path), closed)
+        return cls.from_entries(read_lexicon(path), closed=closed)
 
     @classmethod
     def parse(cls, text: str, name: str, *, closed: bool = True) -> Self:
@@ -62,25 +71,51 @@ class Lexicon:
         Raises:
             DataError: as `read`.
         """
-        return cls._from(parse_lexicon(text, name), closed)
+        return cls.from_entries(parse_lexicon(text, name), closed=closed)
 
     @classmethod
-    def _from(cls, entries: Iterable[Pronunciation], closed: bool) -> Self:
-        spelt = ((word, sounds or tuple(word)) for word, sounds in entries)
-        words, sounds = zip(*spelt, strict=True)
-        return cls(words, sounds, closed)
+    def from_entries(cls, entries: Iterable[Pronunciation], *, closed: bool = True) -> Self:
+        """What the lines of a file say, one or more."""
+        spelt = ((word, sounds or tuple(word), share) for word, sounds, share in entries)
+        words, sounds, shares = zip(*spelt, strict=True)
+        weighed = min(shares) < 1.0
+        return cls(words, sounds, closed, tuple(map(math.log, shares)) if weighed else None)
+
+    @property
+    def entries(self) -> Iterator[Pronunciation]:
+        """What its lines say."""
+        shares = map(math.exp, self.weights) if self.weights else itertools.repeat(1.0)
+        return map(Pronunciation, self.words, self.sounds, shares)
+
+    @cached_property
+    def ways(self) -> Mapping[str, Sequence[tuple[str, ...]]]:
+        """Of each word the ways to say it."""
+        ways: dict[str, list[tuple[str, ...]]] = {}
+        for word, sounds in zip(self.words, self.sounds, strict=True):
+            ways.setdefault(word, []).append(sounds)
+        return ways
+
+    def only(self, words: Iterable[str]) -> "Lexicon":
+        """These words alone, as far as they are known; without weights."""
+        pairs = [(word, sounds) for word in words for sounds in self.ways.get(word, ())]
+        return Lexicon(tuple(w for w, _ in pairs), tuple(s for _, s in pairs), self.closed)
 
     def widened(self, spoken: Mapping[str, tuple[str, ...]]) -> Self:
-        """The same with further words, or further pronunciations."""
+        """The same with further words, or further pronunciations, as likely as the likeliest."""
         words, sounds = (*self.words, *spoken), (*self.sounds, *spoken.values())
-        return replace(self, words=words, sounds=sounds)
+        weights = (*self.weights, *[0.0] * len(spoken)) if self.weights else None
+        return replace(self, words=words, sounds=sounds, weights=weights)
 
     def to_text(self) -> str:
         """The lines that `parse` reads."""
-        pairs = zip(self.words, self.sounds, strict=True)
         if not self.pronounced:
             return "".join(f"{word}\n" for word in self.words)
-        return "".join(f"{word} {' '.join(sounds)}\n" for word, sounds in pairs)
+        if not self.weights:
+            return "".join(f"{word} {' '.join(sounds)}\n" for word, sounds, _ in self.entries)
+        return "".join(
+            f"{word} {max(share, LEAST_SHARE):.4f} {' '.join(sounds)}\n"
+            for word, sounds, share in self.entries
+        )
 
 
 class Trie:

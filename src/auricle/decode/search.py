@@ -58,6 +58,7 @@ class Limits:
 
     beam: int  # prefixes of an utterance
     score_prune: float  # below the best one of the utterance
+    alike: int  # of prefixes with the same future; 0: all of them
 
 
 @dataclass
@@ -135,7 +136,10 @@ class Search:
         self._spell(young)
         scores = np.concatenate([scores, young.mass + young.words + self.fusion.ahead[young.node]])
         utterance = np.concatenate([utterance, utterance[young.row]])
-        kept = best_of_each(scores, utterance, len(at), self.limits)
+        near = near_the_best(scores, utterance, len(at), self.limits)
+        if self.limits.alike:
+            near = near[best_alike(scores[near], _futures(stay, young)[near], self.limits.alike)]
+        kept = near[best_of_each(scores[near], utterance[near], len(at), self.limits)]
         origin = np.concatenate([origin, young.row])[kept]
         histories = self._remember(origin)
         self.rows = _survivors(stay, young, kept, frames.number[frame])
@@ -263,41 +267,80 @@ def floor_of_each(scores: Floats, utterance: Ints, utterances: int, limits: Limi
     return floor
 
 
-def best_of_each(scores: Floats, utterance: Ints, utterances: int, limits: Limits) -> Ints:
-    """The best candidates of each utterance, in the order of utterances.
+def near_the_best(scores: Floats, utterance: Ints, utterances: int, limits: Limits) -> Ints:
+    """Those candidates, (C,), that are no more than `score_prune` below their utterance's best.
 
-    Args:
-        scores: (C,); -inf never survives.
-        utterance: (C,) whose candidate each is.
-        utterances: how many there are.
-        limits: at most `beam` of each, none more than `score_prune` below its best. Of equal ones
-            the first win: the answer does not depend on who else is in the batch.
+    In the order of utterances; -inf is never among them.
     """
     best = np.full(utterances, -np.inf)
     np.maximum.at(best, utterance, scores)
     near = np.flatnonzero((scores >= (best - limits.score_prune)[utterance]) & (scores > -np.inf))
     if utterances > 1:
         near = near[np.argsort(utterance[near].astype(np.int32), kind="stable")]
-    owner = utterance[near]
-    counts = np.bincount(owner, minlength=utterances)
+    return near
+
+
+def best_alike(scores: Floats, futures: NDArray[np.uint64], most: int) -> Ints:
+    """The candidates, (C,), but for those that `most` better ones with the same future surpass.
+
+    Whatever follows is worth the same to all of them, so the worse can never win (they might only
+    gain on the others by paths that are still in the prefixes before them, as far as beams care).
+    Of equal ones the first win.
+    """
+    order = np.argsort(futures)
+    first = np.flatnonzero(np.diff(futures[order], prepend=~futures[order[:1]]))
+    sizes = np.diff(first, append=len(order))
+    crowded = np.sort(order[np.repeat(sizes > most, sizes)])  # few: only these need their order
+    crowded = crowded[np.lexsort((-scores[crowded], futures[crowded]))]
+    lost = np.zeros(len(scores), np.bool_)
+    lost[crowded[most:]] = futures[crowded[most:]] == futures[crowded[:-most]]
+    kept: Ints = np.flatnonzero(~lost)
+    return kept
+
+
+def best_of_each(scores: Floats, utterance: Ints, utterances: int, limits: Limits) -> Ints:
+    """The best `beam` candidates of each utterance.
+
+    Args:
+        scores: (C,).
+        utterance: (C,) whose candidate each is, ascending.
+        utterances: how many there are.
+        limits: at most `beam` of each. Of equal ones the first win: the answer does not depend on
+            who else is in the batch.
+    """
+    counts = np.bincount(utterance, minlength=utterances)
     most = int(counts.max())
     if most <= limits.beam:
-        return near
-    place = np.arange(len(near)) - (np.cumsum(counts) - counts)[owner]
+        return np.arange(len(scores))
+    place = np.arange(len(scores)) - (np.cumsum(counts) - counts)[utterance]
     table = np.full((utterances, most), -np.inf)
-    table[owner, place] = values = scores[near]
+    table[utterance, place] = scores
     cut = most - limits.beam
     table.partition(cut, axis=1)
-    last = table[:, cut][owner]
-    kept = values >= last
+    last = table[:, cut][utterance]
+    kept = scores >= last
     if kept.sum() > np.minimum(counts, limits.beam).sum():  # ties at the last place
         table[:] = 0
-        table[owner, place] = tied = values == last
-        rank = np.cumsum(table, axis=1)[owner, place]
-        above = np.bincount(owner[values > last], minlength=utterances)
-        kept &= ~tied | (rank <= (limits.beam - above)[owner])
-    chosen: Ints = near[kept]
+        table[utterance, place] = tied = scores == last
+        rank = np.cumsum(table, axis=1)[utterance, place]
+        above = np.bincount(utterance[scores > last], minlength=utterances)
+        kept &= ~tied | (rank <= (limits.beam - above)[utterance])
+    chosen: Ints = np.flatnonzero(kept)
     return chosen
+
+
+def _futures(stay: Rows, young: Offspring) -> NDArray[np.uint64]:
+    """A hash of all that decides what may follow rows and offspring, and what it is worth."""
+    hashed = np.zeros(len(stay) + len(young.row), np.uint64)
+    utterance = stay["utterance"]
+    for old, new in (
+        (utterance, utterance[young.row]),
+        (stay["symbol"], young.symbol),
+        (stay["node"], young.node),
+        (stay["state"], young.state),
+    ):
+        hashed = _mix(hashed, np.concatenate([old, new]))
+    return hashed
 
 
 def _survivors(stay: Rows, young: Offspring, kept: Ints, now: Ints) -> Rows:

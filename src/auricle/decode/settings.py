@@ -26,6 +26,7 @@ class BeamSettings(Settings):
     closed: bool | None = Field(None, description="hear nothing else; None: as the lexicon says")
     hotword: float = Field(8.0, ge=0.0, le=100.0, description="added for every hotword")
     look_ahead: bool = Field(True, description="value words by what may become of them")
+    recombine: bool = Field(True, description="of prefixes with the same future, keep `nbest`")
     token_prune: float = Field(10.0, gt=0.0, le=1000.0, description="below the frame's best symbol")
     score_prune: float = Field(20.0, gt=0.0, le=1e6, description="below the best prefix")
     skip_blank: float = Field(0.999, gt=0.5, le=1.0, description="leave out frames so surely blank")

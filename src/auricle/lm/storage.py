@@ -6,6 +6,9 @@
     symbols   UTF-8, each ended by a line feed
     arrays    words, log_prob, backoff, first, link, little-endian, each at a multiple of 64 bytes
 
+A packed file, a fourth of the size, has its arrays without `link`, which follows from the others:
+numbers as differences, all as planes of bytes, deflated together. It is unpacked on loading.
+
 Every index is checked on loading, so that a damaged or hostile file cannot make a query read
 outside the arrays or run without end.
 """
@@ -14,6 +17,8 @@ import json
 import mmap
 import os
 import struct
+import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,7 +31,7 @@ from auricle.errors import ConfigError, ModelError
 from auricle.files import why_not
 from auricle.lm.arpa import read_arpa
 from auricle.lm.model import EMPTY, END, END_ID, START, START_ID, UNKNOWN, NgramModel, Unit
-from auricle.lm.trie import MOST_ORDERS
+from auricle.lm.trie import MOST_ORDERS, linked
 
 MAGIC = b"auriclm\n"
 FORMAT_VERSION = 1
@@ -34,7 +39,8 @@ _PREFIX = struct.Struct("<8sI")
 _LARGEST_HEADER_BYTES = 1 << 16
 _ALIGNMENT = 64
 _MOST_NODES = 1 << 32
-_ARRAYS = ("words", "log_prob", "backoff", "first", "link")
+_LEVEL = 6  # zlib's own choice; 9 takes far longer for a hundredth of the size
+_MOST_PACKED = 100  # to one; a hostile file may unpack to more than there is memory
 
 _Float = Literal["<f2", "<f4"]
 
@@ -48,6 +54,7 @@ class Header(Settings):
     symbols_bytes: int = Field(ge=0, le=_MOST_NODES)
     words: Literal["<u2", "<u4"]
     probabilities: _Float  # of log_prob and backoff
+    packed: bool = False
 
     def arrays(self) -> dict[str, tuple[str, int]]:
         """Type and length of every array, in the order of the file."""
@@ -71,17 +78,65 @@ def to_bytes(model: NgramModel) -> bytes:
         symbols_bytes=len(symbols),
         words="<u2" if model.words.dtype.itemsize == 2 else "<u4",
         probabilities="<f2" if model.log_prob.dtype.itemsize == 2 else "<f4",
+        packed=model.packed,
     )
     text = json.dumps(header.to_dict()).encode()
     content = bytearray(_PREFIX.pack(MAGIC, len(text)) + text + symbols)
-    for name, (dtype, _) in header.arrays().items():
+    arrays = {
+        name: getattr(model, name).astype(dtype, copy=False)
+        for name, (dtype, _) in header.arrays().items()
+    }
+    if model.packed:
+        return bytes(content) + _pack(arrays)
+    for array in arrays.values():
         content += bytes(-len(content) % _ALIGNMENT)
-        content += getattr(model, name).astype(dtype, copy=False).tobytes()
+        content += array.tobytes()
     return bytes(content)
 
 
+def _pack(arrays: dict[str, NDArray[Any]]) -> bytes:
+    """See the head of this file."""
+    planes = []
+    for name, array in arrays.items():
+        if name == "link":
+            continue
+        if array.dtype.kind == "u":  # most neighbours are near: differences, which wrap around
+            array = np.diff(array, prepend=array.dtype.type(0))
+        planes.append(array.view(np.uint8).reshape(len(array), -1).T.tobytes())
+    return zlib.compress(b"".join(planes), _LEVEL)
+
+
+def _unpack(content: bytes, header: Header, name: str) -> dict[str, Any]:
+    """The arrays of a packed file, but for the links.
+
+    Raises:
+        ModelError: for what is no such file.
+    """
+    arrays = {key: value for key, value in header.arrays().items() if key != "link"}
+    sizes = {key: length * np.dtype(dtype).itemsize for key, (dtype, length) in arrays.items()}
+    needed = sum(sizes.values())
+    damaged = ModelError(f"{name}: cut short or damaged: fetch it or build it again")
+    if needed > _MOST_PACKED * len(content):
+        raise damaged
+    unpacker = zlib.decompressobj()
+    try:
+        planes = unpacker.decompress(content, needed + 1)
+    except zlib.error:
+        raise damaged from None
+    if len(planes) != needed or not unpacker.eof or unpacker.unused_data:
+        raise damaged
+    begin = 0
+    found = {}
+    for key, (dtype, length) in arrays.items():
+        rows = np.frombuffer(planes, np.uint8, sizes[key], begin).reshape(-1, length)
+        array = np.ascontiguousarray(rows.T).view(dtype)[:, 0]
+        found[key] = np.cumsum(array, dtype=array.dtype) if array.dtype.kind == "u" else array
+        begin += sizes[key]
+    return found
+
+
 def from_bytes(content: bytes | mmap.mmap, name: str = "language model") -> NgramModel:
-    """The model in the content of a file; its arrays are views of the content.
+    """The model in the content of a file; its arrays are views of the content, unless packed.
 
     Raises:
         ModelError: not a language model, damaged, or of a format this version cannot read.
@@ -92,16 +147,24 @@ def from_bytes(content: bytes | mmap.mmap, name: str = "language model") -> Ngra
         symbols = tuple(bytes(content[at:end]).decode().split("\n")[:-1])
     except UnicodeDecodeError:
         raise ModelError(f"{name}: damaged: its vocabulary is not UTF-8") from None
-    arrays: dict[str, NDArray[Any]] = {}
+    damaged = ModelError(f"{name}: damaged language model: fetch it or build it again")
+    if header.packed:
+        arrays = _unpack(content[end:], header, name)
+        arrays["link"] = np.zeros(len(arrays["words"]), np.uint32)
+        model = NgramModel(symbols, header.unit, header.counts, **arrays)
+        if not _sound(model):
+            raise damaged
+        return replace(linked(model), packed=True)
+    views: dict[str, Any] = {}
     for key, (dtype, length) in header.arrays().items():
         begin = end + -end % _ALIGNMENT
         end = begin + length * np.dtype(dtype).itemsize
         if end > len(content):
             raise ModelError(f"{name}: cut short: {len(content)} bytes, {end} are needed")
-        arrays[key] = np.frombuffer(content, dtype, length, begin)
-    model = NgramModel(symbols, header.unit, header.counts, **arrays)
+        views[key] = np.frombuffer(content, dtype, length, begin)
+    model = NgramModel(symbols, header.unit, header.counts, **views)
     if end != len(content) or not _sound(model):
-        raise ModelError(f"{name}: damaged language model: fetch it or build it again")
+        raise damaged
     return model
 
 

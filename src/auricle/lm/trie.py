@@ -6,7 +6,7 @@ n-gram is one integer, context * vocabulary + word, and looking many up is one b
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,49 +91,67 @@ def freeze(tables: Tables) -> NgramModel:
     """The tables as a model that answers questions."""
     levels, size = tables.levels, tables.vocabulary
     counts = tuple(len(level.keys) for level in levels)
-    begins = 1 + np.concatenate(([0], np.cumsum(counts)))  # first node of every level
+    begins = _begins(counts)
     words = np.concatenate([[0], *(level.keys % size for level in levels)])
     contexts = int(begins[-2])
     parents = [begins[k - 1] * (k > 0) + level.keys // size for k, level in enumerate(levels)]
     # Children lie in the order of their parents: where a parent's begin is a running count.
     children = np.bincount(np.concatenate(parents), minlength=contexts)
-    model = NgramModel(
-        symbols=tables.symbols,
-        unit=tables.unit,
-        counts=counts,
-        words=words.astype(np.uint16 if size <= 1 << 16 else np.uint32),
-        log_prob=np.concatenate([[0.0], *(level.log_prob for level in levels)]).astype(np.float32),
-        backoff=np.concatenate([[0.0], *(level.backoff for level in levels[:-1])]).astype(
-            np.float32
-        ),
-        first=np.concatenate(([1], 1 + np.cumsum(children))).astype(np.uint32),
-        link=np.zeros(int(begins[-1]), np.uint32),
+    return linked(
+        NgramModel(
+            symbols=tables.symbols,
+            unit=tables.unit,
+            counts=counts,
+            words=words.astype(np.uint16 if size <= 1 << 16 else np.uint32),
+            log_prob=np.concatenate([[0.0], *(level.log_prob for level in levels)]).astype(
+                np.float32
+            ),
+            backoff=np.concatenate([[0.0], *(level.backoff for level in levels[:-1])]).astype(
+                np.float32
+            ),
+            first=np.concatenate(([1], 1 + np.cumsum(children))).astype(np.uint32),
+            link=np.zeros(int(begins[-1]), np.uint32),
+        )
     )
-    _link(model, begins, parents)
+
+
+def linked(model: NgramModel) -> NgramModel:
+    """A model whose links are zeros, with its links.
+
+    They are found level by level: reading a word in a node's link is the child's link.
+    """
+    begins, parents = _begins(model.counts), _parents(model)
+    links = model.link.copy()
+    model = replace(model, link=links)
+    for k in range(1, model.order):
+        nodes = slice(begins[k], begins[k + 1])
+        contexts = links[parents[nodes]].astype(np.int64)
+        _, states = model.advance(contexts, model.words[nodes].astype(np.int64))
+        links[nodes] = states
     return model
 
 
-def _link(model: NgramModel, begins: Ids, parents: list[Ids]) -> None:
-    """Fill in the links level by level: reading a word in a node's link is the child's link."""
-    for k in range(1, model.order):
-        nodes = np.arange(begins[k], begins[k + 1])
-        contexts = model.link[parents[k]].astype(np.int64)
-        _, states = model.advance(contexts, model.words[nodes].astype(np.int64))
-        model.link[nodes] = states
+def _begins(counts: Sequence[int]) -> Ids:
+    """(orders + 1,) the first node of every level, and the end."""
+    return 1 + np.cumsum([0, *counts])
+
+
+def _parents(model: NgramModel) -> Ids:
+    """(nodes,) the context of every n-gram; the empty history, node 0, stands for its own."""
+    begin = model.first.astype(np.int64)
+    children: Ids = begin[1:] - begin[:-1]
+    return np.concatenate(([0], np.repeat(np.arange(len(children)), children)))
 
 
 def thaw(model: NgramModel) -> Tables:
     """The tables of a model, to prune it or to write it out."""
     size = len(model.symbols)
-    begins = 1 + np.concatenate(([0], np.cumsum(model.counts)))
-    begin = model.first.astype(np.int64)
-    children: Ids = begin[1:] - begin[:-1]
-    parents = np.repeat(np.arange(len(children)), children)  # of the nodes 1, 2, ...
+    begins, parents = _begins(model.counts), _parents(model)
     levels = []
     for k in range(model.order):
         nodes = np.arange(begins[k], begins[k + 1])
         above = begins[k - 1] if k else 0
-        keys = (parents[nodes - 1] - above) * size + model.words[nodes]
+        keys = (parents[nodes] - above) * size + model.words[nodes]
         inner = k < model.order - 1
         backoff = model.backoff[nodes] if inner else np.zeros(len(nodes))
         levels.append(Level(keys, model.log_prob[nodes].astype(float), backoff.astype(float)))

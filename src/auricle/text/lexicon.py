@@ -1,12 +1,21 @@
 """Files of words and how they sound, read in one place for training and for decoding."""
 
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 from auricle.errors import DataError
 from auricle.files import read_text
 
-Pronunciation = tuple[str, tuple[str, ...]]
-"""A word in lower case, and its sounds; none in a plain list of words."""
+_PROBABILITY = re.compile(r"[01]?\.\d*")  # always with a point: no phoneme is called so
+
+
+class Pronunciation(NamedTuple):
+    """One way to say a word."""
+
+    word: str  # in lower case
+    sounds: tuple[str, ...]  # none in a plain list of words
+    probability: float = 1.0  # as a share of that of the word's likeliest pronunciation
 
 
 def read_lexicon(path: str | Path) -> list[Pronunciation]:
@@ -23,22 +32,33 @@ def parse_lexicon(text: str, name: str) -> list[Pronunciation]:
 
     Args:
         text: lines `WORD P1 P2 ...` in CMUdict's form, where `WORD(2)` is another pronunciation and
-            comments follow `;;;` or `#`; or a list of words, one a line.
+            comments follow `;;;` or `#`; or `WORD 0.5 P1 P2 ...` with probabilities, as Kaldi's
+            lexiconp.txt has them; or a list of words, one a line.
         name: of the file, for errors.
 
     Raises:
-        DataError: when there is no entry, or one word lacks the sounds that others have.
+        DataError: when there is no entry, or one word lacks the sounds or the probability that
+            others have.
     """
-    entries: dict[Pronunciation, str] = {}  # and where each stands, for errors
+    entries: dict[tuple[str, tuple[str, ...]], tuple[float | None, str]] = {}  # and where it stands
     for number, line in enumerate(text.splitlines(), 1):
-        word, *sounds = line.partition(";;;")[0].partition("#")[0].split() or [""]
+        word, *rest = line.partition(";;;")[0].partition("#")[0].split() or [""]
         if word:
-            entry = word.lower().partition("(")[0], tuple(sounds)
-            entries.setdefault(entry, f"line {number}: {word!r}")
+            where = f"line {number}: {word!r}"
+            share = float(rest.pop(0)) if rest and _PROBABILITY.fullmatch(rest[0]) else None
+            if share is not None and not 0 < share <= 1:
+                raise DataError(f"{name}, {where} has the probability {share}: above 0, at most 1")
+            entries.setdefault((word.lower().partition("(")[0], tuple(rest)), (share, where))
     if not entries:
         raise DataError(f"{name}: the lexicon has no line WORD P1 P2 ...")
-    if any(sounds for _, sounds in entries):
-        for (_, missing), where in entries.items():
-            if not missing:
-                raise DataError(f"{name}, {where} has no pronunciation")
-    return list(entries)
+    spoken = any(sounds for _, sounds in entries)
+    weighed = any(share is not None for share, _ in entries.values())
+    for (_, sounds), (share, where) in entries.items():
+        if spoken and not sounds:
+            raise DataError(f"{name}, {where} has no pronunciation")
+        if weighed and share is None:
+            raise DataError(f"{name}, {where} has no probability, as others have")
+    return [
+        Pronunciation(*entry, 1.0 if share is None else share)
+        for entry, (share, _) in entries.items()
+    ]

@@ -196,7 +196,7 @@ class PhonemeTokenizer:
             DataError: for an unreadable file or a line without a pronunciation.
         """
         lexicon: dict[str, tuple[str, ...]] = {}
-        for word, sounds in read_lexicon(path):
+        for word, sounds, _ in read_lexicon(path):
             if not sounds:
                 raise DataError(f"{path}: {word!r} has no pronunciation: this is a list of words")
             lexicon.setdefault(word, sounds)
