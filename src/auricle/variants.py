@@ -23,7 +23,7 @@ from auricle.text import normalise
 from auricle.text.lexicon import Pronunciation
 
 PRIOR = 2.0  # recordings of a word that the lexicon's own probabilities count for
-LEAST = 0.1  # of the likeliest one: rarer ones are left out
+LEAST = 0.2  # of the likeliest one: rarer ones are left out
 
 Said = tuple[str, tuple[str, ...]]
 """A word and the sounds that were used for it."""

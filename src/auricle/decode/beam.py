@@ -8,7 +8,8 @@ What is searched for is the prefix h, with words w_1 .. w_n, of the greatest
 
     log P(h | sound) + alpha log p(w_1 .. w_n </s>) + beta n
 
-where P(h | sound) sums over all paths that spell h (Hannun et al. 2014). `search` says how.
+where P(h | sound) sums over all paths that spell h (Hannun et al. 2014). `search` says how, and
+what is left out on the way.
 """
 
 import math

@@ -11,6 +11,10 @@ All prefixes of all utterances are rows of one array, and a frame of each uttera
 array operations: small arrays cost as much to call as to compute, so many utterances at once are
 what makes it fast.
 
+Prefixes that differ only in words that the language model has forgotten have the same future, and
+the best of them will stay the best: with a model the others are left out (recombination, as in any
+Viterbi search). Else a beam fills with readings that differ in what was said long ago.
+
 A prefix is known by a 64-bit hash of its symbols; in beams of 100, two different ones share theirs
 once in some 10^13 frames.
 """
@@ -138,7 +142,8 @@ class Search:
         utterance = np.concatenate([utterance, utterance[young.row]])
         near = near_the_best(scores, utterance, len(at), self.limits)
         if self.limits.alike:
-            near = near[best_alike(scores[near], _futures(stay, young)[near], self.limits.alike)]
+            futures = _futures(stay, young, near)
+            near = near[best_alike(scores[near], futures, self.limits.alike)]
         kept = near[best_of_each(scores[near], utterance[near], len(at), self.limits)]
         origin = np.concatenate([origin, young.row])[kept]
         histories = self._remember(origin)
@@ -283,9 +288,9 @@ def near_the_best(scores: Floats, utterance: Ints, utterances: int, limits: Limi
 def best_alike(scores: Floats, futures: NDArray[np.uint64], most: int) -> Ints:
     """The candidates, (C,), but for those that `most` better ones with the same future surpass.
 
-    Whatever follows is worth the same to all of them, so the worse can never win (they might only
-    gain on the others by paths that are still in the prefixes before them, as far as beams care).
-    Of equal ones the first win.
+    Whatever follows is worth the same to all of them, so the worse ones cannot win any more, but
+    for what they might yet gain on the others from paths that are still in shorter prefixes. Of
+    equal ones the first win.
     """
     order = np.argsort(futures)
     first = np.flatnonzero(np.diff(futures[order], prepend=~futures[order[:1]]))
@@ -329,9 +334,12 @@ def best_of_each(scores: Floats, utterance: Ints, utterances: int, limits: Limit
     return chosen
 
 
-def _futures(stay: Rows, young: Offspring) -> NDArray[np.uint64]:
-    """A hash of all that decides what may follow rows and offspring, and what it is worth."""
-    hashed = np.zeros(len(stay) + len(young.row), np.uint64)
+def _futures(stay: Rows, young: Offspring, which: Ints) -> NDArray[np.uint64]:
+    """A hash of all that decides what may follow rows and offspring, and what it is worth.
+
+    Of those in `which`: numbers of rows, after which come those of the offspring.
+    """
+    hashed = np.zeros(len(which), np.uint64)
     utterance = stay["utterance"]
     for old, new in (
         (utterance, utterance[young.row]),
@@ -339,7 +347,7 @@ def _futures(stay: Rows, young: Offspring) -> NDArray[np.uint64]:
         (stay["node"], young.node),
         (stay["state"], young.state),
     ):
-        hashed = _mix(hashed, np.concatenate([old, new]))
+        hashed = _mix(hashed, np.concatenate([old, new])[which])
     return hashed
 
 
