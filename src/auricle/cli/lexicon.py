@@ -18,11 +18,13 @@ from auricle.lm import NgramModel, read_lines
 from auricle.metrics import score_words
 from auricle.pronounce import Alike, Pair, Pronouncer
 from auricle.runtime import Recognizer
-from auricle.text import normalise, read_lexicon
+from auricle.text import PhonemeTokenizer, normalise, read_lexicon
 from auricle.text.lexicon import Pronunciation
 from auricle.variants import Said, pronounced_many
 from auricle.variants import weigh as weighed_by
 from auricle.vocabulary import read_vocabulary
+
+NO_PHONEMES = "{}: spells its words as they are written, without phonemes"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
@@ -134,9 +136,9 @@ def weigh(
     check_folder_of(out)
     words, recognizer = Lexicon.read(lexicon), Recognizer.load(model, threads=threads)
     if not words.pronounced:
-        raise ConfigError(
-            f"{lexicon}: a list of words without pronunciations: there is one of each"
-        )
+        raise ConfigError(f"{lexicon}: a list of words: it has no pronunciations to weigh")
+    if not isinstance(recognizer.tokenizer, PhonemeTokenizer):
+        raise ConfigError(NO_PHONEMES.format(model))
     with counting("reading") as progress:
         examples = read_data(data, progress=progress).examples
     pairs = zip(
@@ -209,7 +211,7 @@ def _own_words(model: str) -> list[Pronunciation]:
         return []
     lexicon = read_vocabulary(Bundle.read(find_model(model)))[1]
     if lexicon is None or not lexicon.pronounced:
-        raise ConfigError(f"{model}: spells its words as they are written, without phonemes")
+        raise ConfigError(NO_PHONEMES.format(model))
     return list(lexicon.entries)
 
 
