@@ -17,8 +17,8 @@ from auricle.bundle import CutName
 from auricle.engine import LONGEST_S, Cut, Float32, at_pauses
 from auricle.segmenter import Segmenter
 
-PAUSE_S = 1.3  # a shorter one does not part two pieces
-PAD_S = 0.4  # of sound beside speech that belongs to its piece: words begin and end softly
+PAUSE_S = 1.0  # a shorter one does not part two pieces
+PAD_S = 0.3  # of sound beside speech that belongs to its piece: words begin and end softly
 BLOCK_S = 60.0  # heard by the detector at once: what memory holds of the longest recording
 MARGIN_S = 1.0  # at the end of a block the detector does not hear what comes after it
 

@@ -26,7 +26,7 @@ from auricle.features import FeatureSettings, FrontEnd
 
 BATCH = 8  # pieces that a graph sees at once
 POOL_BATCHES = 4  # so many batches of pieces are sorted by length together
-LONGEST_S = 10.0  # a longer recording is cut at its pauses
+LONGEST_S = 15.0  # a longer recording is cut at its pauses
 CHUNK_S = 10.0  # sound read at once
 
 Float32 = NDArray[np.float32]

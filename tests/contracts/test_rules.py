@@ -33,7 +33,7 @@ LAYERS = [
     "data corpora doctor decode lm pronounce align batches mixtures models losses parallel",
     (
         "bundle vocabulary engine cutting runtime classifier clips segmenter voices stream aligner"
-        " tune train run origin checkpoint export plot report explore"
+        " variants tune train run origin checkpoint export plot report explore"
     ),
     "tasks",
     "serve cli __init__ __main__",
