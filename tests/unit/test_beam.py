@@ -326,10 +326,14 @@ def test_a_trie_leads_where_its_words_lead(
             assert trie.depths[nodes[word]] == len(word)
     assert [nodes[s] for s in spellings] == trie.ends.tolist()
     values = rng.normal(size=len(spellings))
-    below = trie.best_below(values)
+    below = trie.best_word_below(values)
+    each = rng.normal(size=trie.sink)
+    highest = trie.best_below(each)
     for prefix in prefixes:
         found = [v for s, v in zip(spellings, values, strict=True) if s[: len(prefix)] == prefix]
         assert below[nodes[prefix]] == max(found)
+        under = [nodes[other] for other in prefixes if other[: len(prefix)] == prefix]
+        assert highest[nodes[prefix]] == each[under].max()
 
 
 def test_sure_blanks_are_left_out() -> None:

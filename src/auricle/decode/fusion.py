@@ -79,7 +79,8 @@ class Fusion:
         variants: (sink + 1,) how many words end at it: more than one when they sound alike.
         words: texts by entry.
         ahead: (sink + 1,) the look-ahead.
-        most: what no word's value exceeds.
+        hope: (sink + 1,) what no look-ahead exceeds at or below each node.
+        most: what no word's value exceeds, and the look-ahead of the next.
     """
 
     def __init__(
@@ -117,8 +118,10 @@ class Fusion:
         self._letter = worth.unknown_letter if limited else 0.0
         self._length = (self.letters != NO_LETTER).sum(axis=1)
         best = (worth.beta if lm else 0.0) + float(self.bonus.max())
-        self.most = max(0.0, best + self._phrases.most)
         self.ahead = self._look_ahead(order)
+        lost = self.ahead[self.trie.sink]
+        self.hope = np.append(np.maximum(self.trie.best_below(self.ahead[:-1]), lost), lost)
+        self.most = max(0.0, best + self._phrases.most) + float(self.hope[ROOT])
 
     @property
     def start(self) -> int:
@@ -205,7 +208,7 @@ class Fusion:
         cold[self._hot] -= self.worth.hotword
         by_spelling = np.empty(len(order))
         by_spelling[order] = cold[1:]
-        ahead[: self.trie.sink] = self.trie.best_below(by_spelling)
+        ahead[: self.trie.sink] = self.trie.best_word_below(by_spelling)
         ahead = np.maximum(ahead, values[UNKNOWN] + self._letter * self.trie.depths)
         for entry in self._hot:
             path = self._path(int(self.trie.ends[order[entry - 1]]))

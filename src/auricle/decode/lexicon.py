@@ -168,10 +168,15 @@ class Trie:
         found = np.where(self._keys[edges] == keys, edges + 1, self.sink)
         return np.where(letters == NO_LETTER, nodes, found)
 
-    def best_below(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    def best_word_below(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """The greatest of `values`, (W,) one per spelling, at or below each node; (N,)."""
         best = np.full(self.sink, -np.inf)
         np.maximum.at(best, self.ends, values)
+        return self.best_below(best)
+
+    def best_below(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The greatest of `values`, (N,) one per node, at or below each node; (N,)."""
+        best = values.copy()
         for first, last in reversed(list(pairwise(self._levels))):
             np.maximum.at(best, self.parents[first:last], best[first:last])
         return best

@@ -232,7 +232,9 @@ class Search:
 
     def _promising(self, young: Offspring, floor: Floats) -> Offspring:
         """The offspring that may yet survive; `floor`, (U,), is the least that does."""
-        bound = young.mass + young.words + self.fusion.most
+        closes = self.fusion.closes[young.symbol]
+        best = np.where(closes, self.fusion.most, self.fusion.hope[young.node])
+        bound = young.mass + young.words + best
         return young.only(np.flatnonzero(bound >= floor[self.rows["utterance"][young.row]]))
 
     def _spell(self, young: Offspring) -> None:
