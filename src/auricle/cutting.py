@@ -17,7 +17,7 @@ from auricle.bundle import CutName
 from auricle.engine import LONGEST_S, Cut, Float32, at_pauses
 from auricle.segmenter import Segmenter
 
-PAUSE_S = 1.0  # a shorter one does not part two pieces
+PAUSE_S = 1.0  # a shorter one parts nothing, neither two pieces nor one and the recording's ends
 PAD_S = 0.3  # of sound beside speech that belongs to its piece: words begin and end softly
 BLOCK_S = 60.0  # heard by the detector at once: what memory holds of the longest recording
 MARGIN_S = 1.0  # at the end of a block the detector does not hear what comes after it
@@ -35,7 +35,8 @@ def cut_named(name: CutName) -> Cut:
 class AroundSpeech:
     """Cuts sound of any length into the pieces in which the shipped detector hears speech.
 
-    Equal samples are cut at equal places, whatever chunks they come in.
+    Equal samples are cut at equal places, whatever chunks they come in. A recording whose speech
+    fits in one piece is one: its pauses are a speaker's, and words are heard better together.
     """
 
     @cached_property
@@ -49,6 +50,7 @@ class AroundSpeech:
         ends.
         """
         margin, least = round(MARGIN_S * rate_hz), round(PAD_S * rate_hz)
+        pause, longest = round(PAUSE_S * rate_hz), round(LONGEST_S * rate_hz)
         split = partial(audio.split_at_pauses, rate_hz=rate_hz, longest_s=LONGEST_S)
         # `known` begins with the sample `start`; what is before `done` is cut already.
         known, start, done = np.zeros(0, np.float32), 0, 0
@@ -56,8 +58,15 @@ class AroundSpeech:
             known = np.concatenate([known, block])
             end = start + len(known) - (0 if last else margin)
             decided = end
-            for first, until in self._spoken(known, rate_hz):
+            spoken = self._spoken(known, rate_hz)
+            if last and not start and spoken and spoken[-1][1] - spoken[0][0] <= longest:
+                spoken = [(spoken[0][0], spoken[-1][1])]
+            for first, until in spoken:
                 first, until = max(start + first, done), min(start + until, end)
+                if first < pause:
+                    first = 0
+                if last and end - until < pause:
+                    until = end
                 left_over = first == done > 0 and until - first <= least  # by the last piece
                 if left_over or first >= until:
                     continue

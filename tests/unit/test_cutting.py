@@ -92,6 +92,30 @@ def test_a_long_recording_is_cut_alike_in_any_chunks(
         assert inside.mean() > 0.98
 
 
+def test_short_silence_at_the_ends_is_kept_and_long_is_not(
+    clips: list[NDArray[np.float32]],
+) -> None:
+    for silence_s, kept in ((0.6, True), (3.0, False)):
+        silence = np.zeros(round(silence_s * RATE_HZ), np.float32)
+        sound = np.concatenate([silence, clips[0], silence])
+        (start_s, samples), (end_s, _) = CUT(chunks(sound, 7_000), RATE_HZ)
+        assert end_s == len(sound) / RATE_HZ
+        assert (start_s == 0 and len(samples) == len(sound)) == kept
+
+
+def test_what_fits_in_one_piece_is_one(clips: list[NDArray[np.float32]]) -> None:
+    pause = np.zeros(round(2.5 * RATE_HZ), np.float32)
+    clip = clips[0][: 4 * RATE_HZ]
+    short = np.concatenate([clip, pause, clip])
+    ((start_s, samples), _) = CUT(iter([short]), RATE_HZ)
+    assert start_s == 0
+    assert len(samples) > len(short) - RATE_HZ
+    long = np.concatenate([short, pause, clip, pause, clip])
+    assert len(long) > LONGEST_S * RATE_HZ
+    *pieces, _ = CUT(iter([long]), RATE_HZ)
+    assert len(pieces) == 4
+
+
 def test_what_is_no_speech_makes_no_pieces() -> None:
     rng = np.random.default_rng(1)
     noise = rng.normal(0, 0.05, 20 * RATE_HZ).astype(np.float32)
