@@ -9,7 +9,7 @@ two hundred people speak knows something of any voice. Then the encoder alone is
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,7 @@ FEWEST_EPOCHS, MOST_EPOCHS = 3, 40
 UPDATES_PER_EPOCH = 60  # batches become smaller for that, down to
 SMALLEST_BATCH_S = 20.0
 FROZEN_SHARE, WARMUP_SHARE = 0.2, 0.1  # of all updates
+FIRST_SHARE = 0.5  # of the weights before in those after: what was learned before is kept
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,14 @@ class Origin:
         weights: by name, in any precision.
         rows: of the tensors with a row per answer: row of the new model -> row of `weights`.
         part: the module that the weights are of; "": the whole model.
+        whole: all of the model begins with them, nothing at random.
     """
 
     name: str
     weights: Mapping[str, Tensor]
     rows: Mapping[str, Mapping[int, int]]
     part: str = ""
+    whole: bool = False
 
     @classmethod
     def between(cls, name: str, weights: Mapping[str, Tensor], old: Any, new: Any) -> "Origin":
@@ -65,7 +68,8 @@ class Origin:
             return cls(name, under_prefix(ENCODER, weights), {}, ENCODER)
         places = {answer: row for row, answer in enumerate(old.answers)}
         rows = {n: places[answer] for n, answer in enumerate(new.answers) if answer in places}
-        return cls(name, weights, dict.fromkeys(new.last_layer, rows))
+        whole = len(rows) == len(new.answers)
+        return cls(name, weights, dict.fromkeys(new.last_layer, rows), whole=whole)
 
     @cached_property
     def sha256(self) -> str:
@@ -120,7 +124,18 @@ def settings_for(
     elif "text" in was:  # the model has the pronunciations; that file and the noises may be gone
         was |= {"text": {**was["text"], "lexicon": None}, "silence_share": 0.0}
     base = was | careful(kind, train, gpu)
-    return resolve(kind.settings, recipe, words, **base)
+    chosen = resolve(kind.settings, recipe, words, **base)
+    if isinstance(old, kind.settings) and _hears_alike(chosen, old):
+        kept = merge(base, {"average": {"first": FIRST_SHARE}})
+        chosen = resolve(kind.settings, recipe, words, **kept)
+    return chosen
+
+
+def _hears_alike(config: Settings, old: Settings) -> bool:
+    """Whether ears stay what they are: neither grown nor made for live sound."""
+    now, was = config.to_dict(), old.to_dict()
+    free = FREE.difference(LIVE)
+    return not any(any(_differences(name, now[name], was[name], free)) for name in SHARED)
 
 
 def careful(kind: Any, train: Sequence[Example], gpu: bool) -> dict[str, Any]:
@@ -186,13 +201,15 @@ def _grows(key: str, mine: Any, before: Any, now: Mapping[str, Any]) -> bool:
     return table == ENCODER and now[table]["kind"] == KIND and name in SIZES and mine > before
 
 
-def _differences(key: str, now: Any, was: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Every setting under `key` that changed: its name, what it is and what it was."""
+def _differences(
+    key: str, now: Any, was: Any, free: Set[str] = FREE
+) -> Iterator[tuple[str, Any, Any]]:
+    """Every setting under `key` that changed, but for `free` ones: its name, what it is and was."""
     if isinstance(now, Mapping) and isinstance(was, Mapping):
         if now.get("kind") != was.get("kind"):
             yield f"{key}.kind", now.get("kind"), was.get("kind")
             return
         for name in now:
-            yield from _differences(f"{key}.{name}", now[name], was.get(name))
-    elif now != was and key.rpartition(".")[2] not in FREE:
+            yield from _differences(f"{key}.{name}", now[name], was.get(name), free)
+    elif now != was and key.rpartition(".")[2] not in free:
         yield key, now, was

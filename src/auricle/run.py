@@ -78,11 +78,18 @@ class LossScale:
 
 
 class Averager:
-    """The weights that are evaluated and kept: a moving average, the mean of the last, or none."""
+    """The weights that are evaluated and kept: a moving average, the mean of the last, or none.
 
-    def __init__(self, model: nn.Module, kind: str, decay: float, last: int) -> None:
-        self.model, self.kind, self.decay = model, kind, decay
+    With a share for the `first` weights, those that the training began with, what is kept lies
+    that much of the way back to them (Wortsman et al. 2022, arXiv:2109.01903, WiSE-FT).
+    """
+
+    def __init__(
+        self, model: nn.Module, kind: str, decay: float, last: int, first: float = 0.0
+    ) -> None:
+        self.model, self.kind, self.decay, self.share = model, kind, decay, first
         self.mean = _weights(model) if kind == "ema" else {}
+        self.first = _weights(model) if first else {}
         self.snapshots: deque[dict[str, Tensor]] = deque(maxlen=last)
 
     def update(self, step: int) -> None:
@@ -104,19 +111,27 @@ class Averager:
     @contextmanager
     def applied(self) -> Iterator[None]:
         """The averaged weights in the model for the length of a `with`."""
-        if self.kind == "none":
+        if self.kind == "none" and not self.first:
             yield
             return
         training = _weights(self.model)
-        averaged = self.mean if self.kind == "ema" else mean_of(list(self.snapshots))
-        self.model.load_state_dict(averaged)
+        self.model.load_state_dict(self._averaged(training))
         try:
             yield
         finally:
             self.model.load_state_dict(training)
 
+    def _averaged(self, training: dict[str, Tensor]) -> dict[str, Tensor]:
+        averaged = {"ema": self.mean, "none": training}.get(self.kind) or mean_of([*self.snapshots])
+        if not self.first:
+            return averaged
+        return {
+            name: t.lerp(self.first[name], self.share) if t.is_floating_point() else t
+            for name, t in averaged.items()
+        }
+
     def tensors(self) -> dict[str, Tensor]:
-        kept = with_prefix("mean", self.mean)
+        kept = with_prefix("mean", self.mean) | with_prefix("first", self.first)
         for number, snapshot in enumerate(self.snapshots):
             kept |= with_prefix(f"snapshot{number}", snapshot)
         return kept
@@ -124,6 +139,8 @@ class Averager:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         for name, tensor in under_prefix("mean", tensors).items():
             self.mean[name].copy_(tensor)
+        first = under_prefix("first", tensors)
+        self.first = {name: self.first[name].copy_(tensor) for name, tensor in first.items()}
         while snapshot := under_prefix(f"snapshot{len(self.snapshots)}", tensors):
             self.snapshots.append(snapshot)
             if len(self.snapshots) == self.snapshots.maxlen:

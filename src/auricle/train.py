@@ -63,6 +63,7 @@ class AverageSettings(Settings):
     kind: Literal["ema", "last", "none"] = "ema"
     decay: float = Field(0.999, ge=0, lt=1)  # ema: of the moving average
     last: int = Field(5, ge=1)  # last: evaluations whose weights are averaged
+    first: float = Field(0.0, ge=0, lt=1)  # --init: share of the weights that it began with
 
 
 class EvaluationSettings(Settings):
@@ -219,10 +220,17 @@ class _Training:
         self.model = model.to(self.device)
         self.first = first_parameters(self.model)
         average = self.config.average
+        begun = self.folder.last.exists() or (origin is not None and origin.whole)
         self.state = TrainingState(
             self.model,
             {name: _optimizer(part, self.config.optimizer) for name, part in self._groups()},
-            Averager(self.model, average.kind, average.decay, average.last),
+            Averager(
+                self.model,
+                average.kind,
+                average.decay,
+                average.last,
+                average.first if begun else 0.0,
+            ),
             LossScale(enabled=scaled),
             Counters(),
             origin.to_dict() if origin else {},

@@ -19,7 +19,7 @@ from auricle.errors import ConfigError, DataError, ModelError
 from auricle.models.decoders import FrameStepper
 from auricle.models.encoders import first_parameters
 from auricle.models.widening import SIZES
-from auricle.origin import Origin, check_same_model, settings_for
+from auricle.origin import FIRST_SHARE, Origin, check_same_model, settings_for
 from auricle.tasks import TASKS, load_trained, load_weights, task_class
 from auricle.train import Outcome, fit, predictions
 from toys import TINY, corpus
@@ -180,6 +180,31 @@ def test_it_goes_on_exactly_and_without_the_model(
     assert all(same(one, two, list(one)))
     assert state["origin"] == again["origin"] == origin.to_dict()
     assert outcome.began == state["counters"]["began"]
+
+
+@pytest.mark.parametrize("word", ["", "encoder.hidden=64", "encoder.chunk_ms=160"])
+def test_what_is_kept_is_half_of_what_it_began_with_where_it_is_the_same_model(
+    runs: Path, data: Examples, tmp_path: Path, word: str
+) -> None:
+    words = ["average.kind=ema", "budget.steps=2", *([word] if word else [])]
+    words += ["features.normalise=running"] if "chunk" in word else []
+    _, origin, task = tuned(runs / "ctc", data, tmp_path, *words)
+    assert task.config.average.first == (0.0 if word else FIRST_SHARE)
+    kept = under_prefix("average.first", read_checkpoint(tmp_path / "last.safetensors")[0])
+    begun = {} if word else dict(origin.weights)
+    assert kept.keys() == begun.keys()
+    assert all(same(kept, begun, list(begun)))
+
+
+def test_nothing_is_kept_of_answers_that_begin_at_random(
+    runs: Path, data: Examples, tmp_path: Path
+) -> None:
+    new = relabelled(data, {load_weights(runs / "clip")[0].answers[0]: "zzz"})
+    words = ("average.kind=ema", "budget.steps=1")
+    _, origin, task = tuned(runs / "clip", new, tmp_path, *words)
+    assert task.config.average.first
+    assert not origin.whole
+    assert not under_prefix("average.first", read_checkpoint(tmp_path / "last.safetensors")[0])
 
 
 def test_what_is_no_better_does_not_take_the_place_of_the_model(

@@ -81,6 +81,26 @@ def test_the_mean_of_the_last_evaluations() -> None:
     assert [s["weight"].tolist() for s in twin.snapshots] == [[[1.0, 1.0]], [[2.0, 2.0]]]
 
 
+@pytest.mark.parametrize("kind", ["ema", "last", "none"])
+def test_what_is_kept_lies_on_the_way_back_to_the_first_weights(kind: str) -> None:
+    model = layer(1.0)
+    averager = Averager(model, kind, 0.0, 2, first=0.25)
+    with torch.no_grad():
+        model.weight.fill_(5.0)
+    averager.update(step=1_000)
+    averager.snapshot()
+    with averager.applied():
+        assert model.weight.tolist() == [[4.0, 4.0]]
+    assert model.weight.tolist() == [[5.0, 5.0]]
+    twin = Averager(layer(0.0), kind, 0.0, 2, first=0.25)
+    twin.restore(averager.tensors())
+    assert twin.first["weight"].tolist() == [[1.0, 1.0]]
+    older = Averager(layer(0.0), "none", 0.0, 2, first=0.25)
+    older.restore({})  # a checkpoint without them
+    with older.applied():
+        assert older.model.state_dict()["weight"].tolist() == [[0.0, 0.0]]
+
+
 def test_nothing_to_average_is_an_error() -> None:
     with pytest.raises(ModelError, match="no snapshots"):
         mean_of([])
