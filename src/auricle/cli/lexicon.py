@@ -109,6 +109,8 @@ def write(
         silent = [*foreign, *(word for word in missing if not said[word])]
     entries = [Pronunciation(word, *way) for word in words for way in said[word]]
     write_text(out, Lexicon.from_entries(entries).to_text() if entries else "")
+    said_words = f"{len(words) - len(silent):,} words, {len(entries):,} pronunciations"
+    output.print(f"{out}: {said_words}", markup=False)
     if silent:
         output.print(f"{len(silent):,} words left out, like {silent[:5]}", markup=False)
 
