@@ -115,6 +115,7 @@ def test_the_command_line_learns_writes_and_scores(tmp_path: Path) -> None:
     assert learned.exit_code == 0, learned.output
     written = run.invoke(app, ["lexicon", "write", str(text), "--model", model, "-o", str(out)])
     assert written.exit_code == 0, written.output
+    assert "3 words, 3 pronunciations" in written.output.replace("\n", " ")
     assert "1 words left out, like ['zebra']" in written.output
     said = dict(line.split(maxsplit=1) for line in reversed(out.read_text().splitlines()))
     assert said == {"kotas": "K OW T AA S", "pami": "P AA M IY", "phoxi": "F OW K S IY"}
