@@ -67,10 +67,12 @@ class Pronouncer:
             progress: hears of the iterations.
 
         Raises:
-            DataError: when no word of the lexicon can be cut into graphones.
+            DataError: when the lexicon has no word, or none that can be cut into graphones.
             ConfigError: for an order out of range.
         """
         pairs = [(w, p) for w, p in lexicon if w and p and not {SPLIT, JOIN} & {*w, *"".join(p)}]
+        if not pairs:
+            raise DataError("no pronunciation to learn from: lines are WORD P1 P2 ...")
         aligner = _Aligner.of(pairs)
         for done in range(iterations):
             aligner.improve()
@@ -87,7 +89,7 @@ class Pronouncer:
             ModelError: for anything else.
         """
         model = NgramModel.load(path)
-        if not all(symbol.count(SPLIT) == 1 for symbol in model.symbols[SPECIAL:]):
+        if not is_pronouncer(model):
             raise ModelError(f"{path}: a language model, but not one of pronunciations")
         return cls(model)
 
@@ -211,6 +213,11 @@ class Pronouncer:
             total = float(np.logaddexp.reduce(list(spoken.values()) or [0.0]))
             best = sorted(spoken.items(), key=lambda item: (-item[1], item[0]))
             yield [Pronunciation(said, float(np.exp(score - total))) for said, score in best]
+
+
+def is_pronouncer(model: NgramModel) -> bool:
+    """Whether a language model is one of graphones, not of words."""
+    return all(symbol.count(SPLIT) == 1 for symbol in model.symbols[SPECIAL:])
 
 
 class Alike:

@@ -149,9 +149,10 @@ class Recognizer:
 
         Args:
             decode: how, if not as the recogniser does by itself.
-            hotwords: words that are likelier here; one that the lexicon lacks is taken to sound as
-                `guessed` says. They need a beam: without `decode`, a model that decodes greedily by
-                itself takes the defaults of `BeamSettings` for them.
+            hotwords: words and phrases that are likelier here, or a string of them with commas
+                between; what the lexicon lacks is taken to sound as `guessed` says. They need a
+                beam: without `decode`, a model that decodes greedily by itself takes the defaults
+                of `BeamSettings` for them.
 
         Raises:
             ConfigError: for settings or hotwords that this model cannot follow.
@@ -159,7 +160,8 @@ class Recognizer:
         settings = decode or self.decode
         if hotwords and decode is None and isinstance(settings, GreedySettings):
             settings = BeamSettings()
-        words = tuple(normalise(each, self.normaliser) for each in hotwords)
+        phrases = hotwords.split(",") if isinstance(hotwords, str) else hotwords
+        words = tuple(normalise(each, self.normaliser) for each in phrases)
         if settings == self.decode and not words:
             return self._usual
         return self._decoders(settings, words)

@@ -211,31 +211,25 @@ class _Training:
         self.task, self.config, self.observer, self.stop = task, task.config, observer, stop
         self.train, self.valid = train, valid
         self.folder, self.device, self.world = folder, device, world
+        going_on = self.folder.last.exists()
+        begun = going_on or (origin is not None and origin.whole)
         loop = self.config.loop
         self.autocast, scaled = _precision(loop.precision, self.device)
         torch.manual_seed(loop.seed)
         model = task.model()
-        if origin and not self.folder.last.exists():
+        if origin and not going_on:
             origin.load_into(model)
         self.model = model.to(self.device)
         self.first = first_parameters(self.model)
-        average = self.config.average
-        begun = self.folder.last.exists() or (origin is not None and origin.whole)
         self.state = TrainingState(
             self.model,
             {name: _optimizer(part, self.config.optimizer) for name, part in self._groups()},
-            Averager(
-                self.model,
-                average.kind,
-                average.decay,
-                average.last,
-                average.first if begun else 0.0,
-            ),
+            _averager(self.model, self.config.average, begun=begun),
             LossScale(enabled=scaled),
             Counters(),
             origin.to_dict() if origin else {},
         )
-        if self.folder.last.exists():
+        if going_on:
             self.folder.hold()
             self.folder.check_data(train, valid)
             usual = type(task.config)().to_dict()
@@ -503,6 +497,12 @@ class _Training:
         self.saved_at = time.monotonic()
         if self.world.leads:
             self.state.save(self.folder.last, self.task.card())
+
+
+def _averager(model: nn.Module, settings: AverageSettings, *, begun: bool) -> Averager:
+    """For a model; whether all of it `begun` with the weights of another, or with its own."""
+    first = settings.first if begun else 0.0
+    return Averager(model, settings.kind, settings.decay, settings.last, first)
 
 
 def predictions(

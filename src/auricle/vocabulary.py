@@ -12,6 +12,7 @@ from auricle.decode import DecodeSettings, Lexicon
 from auricle.decode.lexicon import Spelling
 from auricle.errors import ConfigError, DataError, ModelError
 from auricle.lm import NgramModel
+from auricle.pronounce import is_pronouncer
 from auricle.text import PhonemeTokenizer, Tokenizer, tokenizer_from_dict
 
 LARGEST_LEXICON_BYTES = 64 << 20  # of CMUdict there are 4 MB
@@ -77,11 +78,15 @@ def with_vocabulary(
     members, described = {}, card.tokenizer
     if lexicon is not None:
         _check_spelling("lexicon", lexicon.sounds, tokenizer)
+        if isinstance(tokenizer, PhonemeTokenizer):
+            tokenizer.check(lexicon.sounds)
         members[LEXICON] = lexicon.to_text().encode()
         described = {key: value for key, value in described.items() if key != "lexicon"}
     if lm is not None:
         if lm.unit != "word":
             raise ConfigError("a recogniser needs a language model over words, not characters")
+        if is_pronouncer(lm):
+            raise ConfigError("a recogniser needs a language model over words: this one pronounces")
         if lexicon is None:
             _check_spelling("language model", lm.symbols, tokenizer)
         members[LM] = lm.to_bytes()

@@ -346,6 +346,18 @@ def test_output_mirrors_the_folders(run: Run, folder: Path, sounds: Path, tmp_pa
         run("transcribe", sounds / "a.wav", sounds / "x" / "a.wav", *model, "--output", tmp_path)
 
 
+def test_nothing_is_written_over_a_transcript_beside_its_recording(
+    run: Run, folder: Path, sounds: Path
+) -> None:
+    words = ("transcribe", sounds, "--model", folder / "model.auricle", "--output", sounds)
+    (sounds / "x" / "a.txt").write_text("what was said")
+    with pytest.raises(AuricleError, match=r"x/a\.txt is there already, beside its recording"):
+        run(*words)
+    run(*words, "--skip-done")
+    assert (sounds / "x" / "a.txt").read_text() == "what was said"
+    assert (sounds / "a.txt").exists()
+
+
 def test_recordings_that_share_a_name_keep_their_suffix(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:

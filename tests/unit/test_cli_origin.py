@@ -92,6 +92,16 @@ def test_one_command_fine_tunes_and_the_export_decodes_alike(
     texts = [example.text or "" for example in read_data(folder / "other.jsonl").examples]
     assert known < wider
     assert {word for text in texts for word in text.split()} <= wider
+    strange = tmp_path / "strange.jsonl"
+    lines = (folder / "other.jsonl").read_text().splitlines()[:2]
+    rows = [{**json.loads(line), "text": "words nobody spelt"} for line in lines]
+    for row in rows:
+        row["audio_filepath"] = str(folder / row["audio_filepath"])
+    strange.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "words (WER)" in run("evaluate", out, strange).stdout
+    unigrams({"nobody": -1.0, "spelt": -1.0}).save(tmp_path / "lm.bin")
+    spoken = run("export", out, tmp_path / "lm.auricle", "--lm", tmp_path / "lm.bin")
+    assert "2 words of the language model are not in the lexicon" in spoken.stderr
     words = ("export", out, tmp_path / "other.auricle", "precision=fp32")
     run(*words, "--decode", "beam=5")
     assert Bundle.read(tmp_path / "other.auricle").card.decode.to_dict()["beam"] == 5

@@ -490,6 +490,15 @@ def test_packed_text_is_unpacked(tmp_path: Path) -> None:
         assert list(read_lines([tmp_path / f"text{suffix}"])) == ["a b\n", "é\n"]
 
 
+def test_of_a_manifest_the_texts_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text('{"audio_filepath": "a.wav", "text": "a b"}\n\n{"label": "c"}\n')
+    assert list(read_lines([path])) == ["a b", "", ""]
+    path.write_text("a b\n")
+    with pytest.raises(DataError, match=r"train\.jsonl, line 1: no JSON object"):
+        list(read_lines([path]))
+
+
 def test_reading_and_building_say_how_far_they_are(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     for name in ("a.txt", "b.txt"):

@@ -127,6 +127,15 @@ def test_the_command_line_learns_writes_and_scores(tmp_path: Path) -> None:
     scored = run.invoke(app, ["lexicon", "score", model, str(held), "--plain"])
     assert scored.exit_code == 0, scored.output
     assert "phonemes wrong" in scored.output
+    text.write_text("pami\nphoxi\n")
+    held.write_text("pami AA1 M IY0\n")
+    for words, why in (
+        (["score", model, str(held)], "--plain drops stress"),
+        (["learn", str(text), "-o", model], "no pronunciation"),
+        (["learn", str(lexicon), "-o", str(tmp_path / "none" / "p.bin")], "there is no folder"),
+    ):
+        refused = run.invoke(app, ["lexicon", *words])
+        assert why in str(refused.exception), words
 
 
 def test_a_recogniser_of_phonemes_says_what_words_are_like(tmp_path: Path) -> None:

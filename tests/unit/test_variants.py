@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from auricle.cli import app
 from auricle.decode import Lexicon
-from auricle.errors import ConfigError
+from auricle.errors import ConfigError, DataError
 from auricle.text.lexicon import Pronunciation
 from auricle.variants import weigh
 
@@ -43,8 +43,19 @@ def test_the_command_counts_in_recordings(tmp_path: Path) -> None:
     assert all(other.probability <= 0.5 for other in others)
 
 
-def test_a_list_of_words_has_nothing_to_weigh(tmp_path: Path) -> None:
-    (tmp_path / "words.txt").write_text("one\ntwo\n")
+@pytest.mark.parametrize(
+    ("lines", "why"),
+    [
+        ("one\ntwo\n", "a list of words"),
+        ("house HH AW1 S\n", "--plain` drops stress"),
+        ("zebra Z IY B R AH\n", "no word of"),
+        ("".join(f"word{n} p{n}\n" for n in range(2_500)), "is this a text"),
+    ],
+)
+def test_what_cannot_be_weighed_is_refused(tmp_path: Path, lines: str, why: str) -> None:
+    (tmp_path / "words.txt").write_text(lines)
     arguments = ["lexicon", "weigh", str(tmp_path / "words.txt"), str(CLIPS), "-o"]
     refused = CliRunner().invoke(app, [*arguments, str(tmp_path / "out.txt")])
-    assert isinstance(refused.exception, ConfigError)
+    assert isinstance(refused.exception, ConfigError | DataError)
+    assert why in str(refused.exception)
+    assert not (tmp_path / "out.txt").exists()

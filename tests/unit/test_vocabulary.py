@@ -53,6 +53,15 @@ def test_a_lexicon_of_phonemes_is_one_and_not_two(tmp_path: Path) -> None:
     assert lexicon == Lexicon(("see", "sea"), (("S", "I"), ("S", "I")))
 
 
+def test_words_with_phonemes_of_others_are_refused_as_are_graphones() -> None:
+    stressed = Lexicon(("see", "ire"), (("S", "I"), ("I1", "R")))
+    with pytest.raises(ConfigError, match="does not have: I1"):
+        with_vocabulary(card(PHONES), PHONES, lexicon=stressed)
+    graphones = build(["s}S ee}I", "s}S ea}I"], 2)
+    with pytest.raises(ConfigError, match="this one pronounces"):
+        with_vocabulary(card(PHONES), PHONES, lm=graphones)
+
+
 def test_another_lexicon_replaces_that_of_the_training(tmp_path: Path) -> None:
     other = Lexicon(("is", "rise", "is"), (("I", "S"), ("R", "I", "S"), ("I", "R")))
     made, members = with_vocabulary(card(PHONES), PHONES, lexicon=other)

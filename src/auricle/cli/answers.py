@@ -1,7 +1,7 @@
 """What a run or a bundle answers to the examples of a dataset."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,10 @@ def answer(
         from auricle.train import predictions
 
         task, network, _ = load_trained(model)
-        return predictions(task, network, examples, progress=progress)
+        # Texts are for scoring: a run could not spell what it did not learn from.
+        heard = [replace(example, text=None) for example in examples]
+        pairs = predictions(task, network, heard, progress=progress)
+        return [(example, result) for example, (_, result) in zip(examples, pairs, strict=True)]
     return recognise(Bundle.read(model), examples, progress, decoding)
 
 

@@ -16,7 +16,7 @@ from auricle.bundle import Bundle, Card, CutName
 from auricle.cli.display import errors
 from auricle.config import parse_overrides
 from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, Lexicon, decode_settings
-from auricle.errors import ConfigError
+from auricle.errors import ConfigError, listed
 from auricle.files import read_text
 from auricle.lm import NgramModel
 from auricle.runtime import Recognizer
@@ -173,7 +173,22 @@ def with_words(
         words = words or _wider(read_vocabulary(begun)[1], tokenizer)
         base = begun.card.decode.to_dict()
     settings = decode_settings(base, parse_overrides(decode or ()), source="--decode")
+    if lm and model and words:
+        _tell_unspoken(model, words)
     return with_vocabulary(card, tokenizer, lm=model, lexicon=words, decode=settings)
+
+
+def _tell_unspoken(lm: NgramModel, lexicon: Lexicon) -> None:
+    """Say which words of a language model cannot be heard, for nobody knows how they sound."""
+    known = lexicon.ways
+    if silent := [word for word in lm.vocabulary if word not in known]:
+        errors.print(
+            f"{len(silent):,} words of the language model are not in the lexicon and cannot be"
+            f" heard: {listed(silent, 5)}; `auricle lexicon write --lm LM --model english -o"
+            " words.txt`, then --lexicon words.txt, says how they sound",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _wider(lexicon: Lexicon | None, tokenizer: Tokenizer) -> Lexicon | None:

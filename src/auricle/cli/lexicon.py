@@ -12,7 +12,7 @@ from auricle.cli.answers import sources_of
 from auricle.cli.display import counting, errors, output, size, table
 from auricle.data import read_data
 from auricle.decode import Lexicon
-from auricle.errors import AuricleError, ConfigError, DataError
+from auricle.errors import AuricleError, ConfigError, DataError, listed
 from auricle.files import check_folder_of, write_text
 from auricle.lm import NgramModel, read_lines
 from auricle.metrics import score_words
@@ -47,6 +47,7 @@ def learn(
 
     Learn how letters sound, so that any word has a pronunciation.
     """
+    check_folder_of(out)
     pairs = _pairs(lexicon, plain)
     with counting("aligning") as progress:
         pronouncer = Pronouncer.learn(pairs, order=order, entropy=entropy, progress=progress)
@@ -76,14 +77,16 @@ def write(
 ) -> None:
     """
     Examples:
-    - `auricle lexicon write --lm lm.bin --model pronounce.bin -o lexicon.txt`
-    - `auricle lexicon write words.txt --known cmudict.dict --model pronounce.bin -o lexicon.txt`
+    - `auricle lexicon write --lm lm.bin --known cmudict.dict --plain --model pronounce.bin -o
+      lexicon.txt`
+    - `auricle lexicon write words.txt --model pronounce.bin -o lexicon.txt`
     - `auricle lexicon write names.txt --model english -o names.lexicon` (as its words sound)
 
     Write a pronunciation lexicon of all words of a text or a language model: those of `--known`, or
     of a recogniser, as they stand there, the others as `--model` says them, with probabilities
     where it says several.
     """
+    check_folder_of(out)
     words = _words(text or [], lm, normaliser)
     said: dict[str, list[tuple[tuple[str, ...], float]]] = defaultdict(list)
     own = _own_words(model) if model is not None else ()
@@ -108,7 +111,9 @@ def write(
                 said[word] += [(p.phonemes, p.probability / found[0].probability) for p in likely]
         silent = [*foreign, *(word for word in missing if not said[word])]
     entries = [Pronunciation(word, *way) for word in words for way in said[word]]
-    write_text(out, Lexicon.from_entries(entries).to_text() if entries else "")
+    if not entries:
+        raise DataError(f"none of {len(words):,} words can be pronounced, like {words[:5]}")
+    write_text(out, Lexicon.from_entries(entries).to_text())
     said_words = f"{len(words) - len(silent):,} words, {len(entries):,} pronunciations"
     output.print(f"{out}: {said_words}", markup=False)
     if silent:
@@ -141,6 +146,7 @@ def weigh(
         raise ConfigError(f"{lexicon}: a list of words: it has no pronunciations to weigh")
     if not isinstance(recognizer.tokenizer, PhonemeTokenizer):
         raise ConfigError(NO_PHONEMES.format(model))
+    recognizer.tokenizer.check(words.sounds)
     with counting("reading") as progress:
         examples = read_data(data, progress=progress).examples
     pairs = zip(
@@ -159,10 +165,12 @@ def weigh(
                 errors.print(f"left out: {example.id}: {said}", markup=False, soft_wrap=True)
             else:
                 counts.update(said)
-    weighed = weighed_by(words, counts)
-    write_text(out, weighed.to_text())
     listed = set(zip(words.words, words.sounds, strict=True))
     counted = sum(count for way, count in counts.items() if way in listed)
+    if not counted:
+        raise DataError(f"{data}: no word of {lexicon} is said in what could be aligned of it")
+    weighed = weighed_by(words, counts)
+    write_text(out, weighed.to_text())
     output.print(
         f"{out}: {len(weighed.words):,} of {len(words.words):,} pronunciations, by {counted:,}"
         f" words of {len(examples) - failed:,} recordings",
@@ -189,6 +197,12 @@ def score(
             known[word].append(sounds)
     if not known:
         raise DataError(f"{lexicon}: no word has only letters that {model} knows")
+    own = {phoneme for ways in known.values() for said in ways for phoneme in said}
+    if len(foreign := own.difference(pronouncer.phonemes)) > len(own) / 2:
+        raise DataError(
+            f"{lexicon}: has phonemes that {model} does not have, like {listed(sorted(foreign), 5)}"
+            " (--plain drops stress)"
+        )
     with counting("pronouncing") as progress:
         answers = list(pronouncer.speak(list(known), progress=progress))
     heard = [found[0].phonemes if found else () for found in answers]

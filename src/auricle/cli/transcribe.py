@@ -63,6 +63,7 @@ def transcribe(
     targets = targets_of(places, output_dir, style)
     tell_long_names(targets)
     paths = [p for p in places if not (skip_done and p in targets and targets[p].exists())]
+    check_kept({path: targets[path] for path in paths if path in targets})
     if output_dir is None and len(paths) > 1 and style not in ("txt", "json", "ctm"):
         raise ConfigError(f"{len(paths)} recordings as {style} need --output FOLDER")
     recognizer = decoding.recognizer(model, threads)
@@ -181,6 +182,20 @@ def targets_of(places: Mapping[Path, Path], folder: Path | None, style: str) -> 
         taken[target] = path
         targets[path] = target
     return targets
+
+
+def check_kept(targets: Mapping[Path, Path]) -> None:
+    """See that nothing is written over what lies beside its recording: it may be its transcript.
+
+    Raises:
+        ConfigError: names the first.
+    """
+    for path, target in targets.items():
+        if target.exists() and target.parent.resolve() == path.parent.resolve():
+            raise ConfigError(
+                f"{target} is there already, beside its recording, and may be its transcript: name"
+                " another --output, or leave out with --skip-done what has one"
+            )
 
 
 def tell_long_names(targets: Mapping[Path, Path]) -> None:

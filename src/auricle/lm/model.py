@@ -47,7 +47,7 @@ class NgramModel:
     first: NDArray[Any]  # (contexts + 1,) first child; the next node's first child is its end
     link: NDArray[Any]  # (nodes,) state of the n-gram without its first word
     packed: bool = False
-    """How it is written. Packed, a file has a fourth of the size, but is not mapped into memory: it
+    """How it is written. Packed, a file has a third of the size, but is not mapped into memory: it
     takes a second to load for every five million n-grams."""
 
     empty = EMPTY

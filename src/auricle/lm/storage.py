@@ -6,7 +6,7 @@
     symbols   UTF-8, each ended by a line feed
     arrays    words, log_prob, backoff, first, link, little-endian, each at a multiple of 64 bytes
 
-A packed file, a fourth of the size, has its arrays without `link`, which follows from the others:
+A packed file, a third of the size, has its arrays without `link`, which follows from the others:
 numbers as differences, all as planes of bytes, deflated together. It is unpacked on loading.
 
 Every index is checked on loading, so that a damaged or hostile file cannot make a query read

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from auricle.errors import DataError
 from auricle.files import read_text
 
+MOST_SOUNDS = 2_000  # no language has as many, not with tones and syllables
 _PROBABILITY = re.compile(r"[01]?\.\d*")  # always with a point: no phoneme is called so
 
 
@@ -51,6 +52,11 @@ def parse_lexicon(text: str, name: str) -> list[Pronunciation]:
             entries.setdefault((word.lower().partition("(")[0], tuple(rest)), (share, where))
     if not entries:
         raise DataError(f"{name}: the lexicon has no line WORD P1 P2 ...")
+    if len(every := set[str]().union(*(said for _, said in entries))) > MOST_SOUNDS:
+        raise DataError(
+            f"{name}: {len(every):,} different phonemes, like {', '.join(sorted(every)[-3:])}: is"
+            " this a text? A lexicon has lines WORD P1 P2 ..., or one word a line"
+        )
     spoken = any(sounds for _, sounds in entries)
     weighed = any(share is not None for share, _ in entries.values())
     for (_, sounds), (share, where) in entries.items():

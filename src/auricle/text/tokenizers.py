@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -208,13 +208,21 @@ class PhonemeTokenizer:
         Raises:
             ConfigError: the words have other phonemes.
         """
+        self.check(lexicon.values())
+        return replace(self, lexicon={**self.lexicon, **lexicon})
+
+    def check(self, spoken: Iterable[Sequence[str]]) -> None:
+        """See that pronunciations have no phonemes but the model's.
+
+        Raises:
+            ConfigError: names those that it does not have.
+        """
         own = frozenset(self.symbols) - {BLANK, SPACE}
-        if foreign := sorted({sound for said in lexicon.values() for sound in said} - own):
+        if foreign := sorted(set().union(*spoken) - own):
             raise ConfigError(
                 f"phonemes of the lexicon that the model does not have: {', '.join(foreign[:8])}; "
                 f"it has {' '.join(sorted(own))} (`auricle lexicon write --plain` drops stress)"
             )
-        return replace(self, lexicon={**self.lexicon, **lexicon})
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -263,7 +271,10 @@ def learn_tokenizer(settings: TextSettings, texts: Iterable[str]) -> Tokenizer:
     """
     if settings.unit == "phoneme":
         if settings.lexicon is None:
-            raise ConfigError("text.unit = phoneme needs text.lexicon = a file of pronunciations")
+            raise ConfigError(
+                "text.unit = phoneme needs text.lexicon = a file of pronunciations: `auricle"
+                " lexicon write texts.txt --model english -o lexicon.txt` makes one for English"
+            )
         return PhonemeTokenizer.from_lexicon(settings.lexicon)
     alphabet = ALPHABETS.get(settings.normaliser)
     written = (normalise(text, settings.normaliser) for text in texts)
