@@ -10,24 +10,24 @@ import shutil
 import sys
 from pathlib import Path
 
-from auricle.checkpoint import mean_of, read_checkpoint, under_prefix, write_checkpoint
+from torch import Tensor
 
-COUNTS = "trigrams"  # the criterion's knowledge of the texts: counted, not learned
+from auricle.checkpoint import mean_of, read_checkpoint, read_state, under_prefix, write_checkpoint
+from auricle.origin import COUNTED
 
 
 def main(out: Path, *checkpoints: Path) -> None:
     states = [_weights(path) for path in checkpoints]
     mean = mean_of(states)
-    mean |= {name: t for name, t in states[-1].items() if name.startswith(COUNTS)}
-    run = checkpoints[-1].parent
+    mean |= {name: t for name, t in states[-1].items() if name.startswith(COUNTED)}
+    run, best = checkpoints[-1].parent, "best.safetensors"
     out.mkdir(parents=True)
-    for name in ("settings.toml", "environment.json"):
+    for name in ("settings.toml", "environment.json", "valid.jsonl"):
         shutil.copy(run / name, out)
-    best = "best.safetensors"
-    write_checkpoint(out / best, mean, read_checkpoint(run / best)[1])
+    write_checkpoint(out / best, mean, read_state(run / best))
 
 
-def _weights(path: Path) -> dict:
+def _weights(path: Path) -> dict[str, Tensor]:
     tensors, _ = read_checkpoint(path)
     model = under_prefix("model", tensors)
     # A `best` holds the model's weights under their own names, a `last` also what goes on.

@@ -49,8 +49,7 @@ class AroundSpeech:
         Pieces of `LONGEST_S` at most, in order; the last has no samples and starts where the sound
         ends.
         """
-        margin, least = round(MARGIN_S * rate_hz), round(PAD_S * rate_hz)
-        pause, longest = round(PAUSE_S * rate_hz), round(LONGEST_S * rate_hz)
+        margin = round(MARGIN_S * rate_hz)
         split = partial(audio.split_at_pauses, rate_hz=rate_hz, longest_s=LONGEST_S)
         # `known` begins with the sample `start`; what is before `done` is cut already.
         known, start, done = np.zeros(0, np.float32), 0, 0
@@ -58,18 +57,11 @@ class AroundSpeech:
             known = np.concatenate([known, block])
             end = start + len(known) - (0 if last else margin)
             decided = end
-            spoken = self._spoken(known, rate_hz)
-            if last and not start and spoken and spoken[-1][1] - spoken[0][0] <= longest:
-                spoken = [(spoken[0][0], spoken[-1][1])]
-            for first, until in spoken:
-                first, until = max(start + first, done), min(start + until, end)
-                if first < pause:
-                    first = 0
-                if last and end - until < pause:
-                    until = end
-                left_over = first == done > 0 and until - first <= least  # by the last piece
-                if left_over or first >= until:
-                    continue
+            least = round(PAD_S * rate_hz) if done else 0  # less is left over by the last piece
+            heard = [(start + a, start + b) for a, b in self._spoken(known, rate_hz)]
+            cut = [(max(first, done), min(until, end)) for first, until in heard]
+            spoken = [(a, b) for a, b in cut if b - a > (least if a == done else 0)]
+            for first, until in _with_ends(spoken, rate_hz, start == 0, end if last else None):
                 found = [
                     (first + round(place_s * rate_hz), samples)
                     for place_s, samples in split([known[first - start : until - start]])
@@ -90,6 +82,28 @@ class AroundSpeech:
         rule = self._segmenter.rule.model_copy(update={"gap_s": PAUSE_S, "pad_s": PAD_S})
         found = self._segmenter.segments((wave, rate_hz), rule=rule).stretches
         return [(round(each.start_s * rate_hz), round(each.end_s * rate_hz)) for each in found]
+
+
+def _with_ends(
+    spoken: list[tuple[int, int]], rate_hz: int, begins: bool, end: int | None
+) -> list[tuple[int, int]]:
+    """Stretches of samples, with what is before the first and after the last where it is short.
+
+    Args:
+        begins: whether they are the recording's first.
+        end: of the recording, where they are its last.
+    """
+    if not spoken:
+        return []
+    pause, longest = round(PAUSE_S * rate_hz), round(LONGEST_S * rate_hz)
+    (first, _), (_, until) = spoken[0], spoken[-1]
+    if begins and end is not None and until - first <= longest:
+        spoken = [(first, until)]
+    if begins and first < pause:
+        spoken = [(0, spoken[0][1]), *spoken[1:]]
+    if end is not None and end - until < pause:
+        spoken = [*spoken[:-1], (spoken[-1][0], end)]
+    return spoken
 
 
 def _blocks(chunks: Iterable[Float32], size: int) -> Iterator[tuple[Float32, bool]]:

@@ -122,7 +122,9 @@ class Averager:
             self.model.load_state_dict(training)
 
     def _averaged(self, training: dict[str, Tensor]) -> dict[str, Tensor]:
-        averaged = {"ema": self.mean, "none": training}.get(self.kind) or mean_of([*self.snapshots])
+        averaged = self.mean if self.kind == "ema" else training
+        if self.kind == "last":
+            averaged = mean_of(list(self.snapshots))
         if not self.first:
             return averaged
         return {

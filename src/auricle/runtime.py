@@ -29,7 +29,7 @@ from auricle.decode import (
     assemble,
     build_decoder,
 )
-from auricle.decode.hotwords import split_hotwords
+from auricle.decode.hotwords import phrases_of, split_hotwords
 from auricle.engine import BATCH, Cut, Engine, Float32, Heard, Progress, Source
 from auricle.errors import AuricleError, ConfigError, ModelError
 from auricle.pronounce import Alike
@@ -160,7 +160,7 @@ class Recognizer:
         settings = decode or self.decode
         if hotwords and decode is None and isinstance(settings, GreedySettings):
             settings = BeamSettings()
-        phrases = hotwords.split(",") if isinstance(hotwords, str) else hotwords
+        phrases = phrases_of(hotwords) if isinstance(hotwords, str) else hotwords
         words = tuple(normalise(each, self.normaliser) for each in phrases)
         if settings == self.decode and not words:
             return self._usual

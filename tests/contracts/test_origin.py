@@ -183,7 +183,7 @@ def test_it_goes_on_exactly_and_without_the_model(
 
 
 @pytest.mark.parametrize("word", ["", "encoder.hidden=64", "encoder.chunk_ms=160"])
-def test_what_is_kept_is_half_of_what_it_began_with_where_it_is_the_same_model(
+def test_some_of_what_it_began_with_is_kept_where_it_is_the_same_model(
     runs: Path, data: Examples, tmp_path: Path, word: str
 ) -> None:
     words = ["average.kind=ema", "budget.steps=2", *([word] if word else [])]

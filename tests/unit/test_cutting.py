@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 import auricle
 from auricle import audio
 from auricle.bundle import Bundle, find_model, write_bundle
-from auricle.cutting import PAD_S, AroundSpeech, cut_named
+from auricle.cutting import PAD_S, PAUSE_S, AroundSpeech, cut_named
 from auricle.engine import LONGEST_S, at_pauses
+from auricle.hysteresis import HysteresisSettings
 from auricle.runtime import Recognizer
 
 CLIPS = Path(__file__).parents[2] / "examples" / "clips"
@@ -101,6 +103,39 @@ def test_short_silence_at_the_ends_is_kept_and_long_is_not(
         (start_s, samples), (end_s, _) = CUT(chunks(sound, 7_000), RATE_HZ)
         assert end_s == len(sound) / RATE_HZ
         assert (start_s == 0 and len(samples) == len(sound)) == kept
+
+
+class Told:
+    """A detector that hears speech where it is told."""
+
+    rule = HysteresisSettings()
+
+    def __init__(self, *spans: tuple[float, float]) -> None:
+        self.stretches = [SimpleNamespace(start_s=a, end_s=b) for a, b in spans]
+
+    def segments(self, _sound: object, rule: HysteresisSettings) -> "Told":
+        assert rule.gap_s == PAUSE_S
+        return self
+
+
+@pytest.mark.parametrize(
+    ("spans", "pieces"),
+    [
+        (((0.0, 0.5), (0.9, 9.0), (14.0, 20.0)), [(0.0, 0.5), (0.9, 9.0), (14.0, 20.0)]),
+        (((0.6, 6.0), (14.0, 19.1), (19.4, 19.8)), [(0.0, 6.0), (14.0, 19.1), (19.4, 20.0)]),
+        (((0.6, 6.0), (9.0, 13.0)), [(0.0, 13.0)]),
+        (((2.0, 6.0), (16.0, 18.0)), [(2.0, 6.0), (16.0, 18.0)]),
+        (((2.0, 6.0),), [(2.0, 6.0)]),
+    ],
+)
+def test_no_sound_is_heard_twice_where_the_ends_are_kept(
+    spans: tuple[tuple[float, float], ...], pieces: list[tuple[float, float]]
+) -> None:
+    cut = AroundSpeech()
+    vars(cut)["_segmenter"] = Told(*spans)  # in the place of the shipped one
+    *found, _ = cut(iter([np.zeros(20 * RATE_HZ, np.float32)]), RATE_HZ)
+    ends = [(start_s, start_s + len(samples) / RATE_HZ) for start_s, samples in found]
+    np.testing.assert_allclose(ends, pieces)
 
 
 def test_what_fits_in_one_piece_is_one(clips: list[NDArray[np.float32]]) -> None:

@@ -490,15 +490,6 @@ def test_packed_text_is_unpacked(tmp_path: Path) -> None:
         assert list(read_lines([tmp_path / f"text{suffix}"])) == ["a b\n", "é\n"]
 
 
-def test_of_a_manifest_the_texts_are_read(tmp_path: Path) -> None:
-    path = tmp_path / "train.jsonl"
-    path.write_text('{"audio_filepath": "a.wav", "text": "a b"}\n\n{"label": "c"}\n')
-    assert list(read_lines([path])) == ["a b", "", ""]
-    path.write_text("a b\n")
-    with pytest.raises(DataError, match=r"train\.jsonl, line 1: no JSON object"):
-        list(read_lines([path]))
-
-
 def test_reading_and_building_say_how_far_they_are(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     for name in ("a.txt", "b.txt"):
@@ -549,6 +540,22 @@ def test_the_commands_name_the_file_without_text_and_the_swapped_model(
         assert message in str(result.exception), words
     assert not Path("new.bin").exists()
     assert " 492 bytes" in CliRunner().invoke(app, "lm build some.txt -o new.bin".split()).output
+
+
+def test_of_a_manifest_the_texts_are_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = '{"audio": "a.wav", "sentence": "One two"}\n\n{"audio": "b.wav", "sentence": null}\n'
+    Path("train.jsonl").write_text(rows)
+    Path("more.txt").write_text("three\n")
+    built = CliRunner().invoke(app, "lm build train.jsonl more.txt -o m.bin".split())
+    assert built.exit_code == 0, built.output
+    assert {"one", "two", "three"} == set(NgramModel.load("m.bin").vocabulary)
+    Path("train.jsonl").write_text("no manifest\n")
+    refused = CliRunner().invoke(app, "lm build train.jsonl -o n.bin".split())
+    assert "train.jsonl:1: not JSON" in str(refused.exception)
+    assert not Path("n.bin").exists()
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from auricle.bundle import Bundle, Card, CutName
 from auricle.cli.display import errors
 from auricle.config import parse_overrides
 from auricle.decode import BeamSettings, DecodeSettings, GreedySettings, Lexicon, decode_settings
+from auricle.decode.hotwords import phrases_of
 from auricle.errors import ConfigError, listed
 from auricle.files import read_text
 from auricle.lm import NgramModel
@@ -174,11 +175,11 @@ def with_words(
         base = begun.card.decode.to_dict()
     settings = decode_settings(base, parse_overrides(decode or ()), source="--decode")
     if lm and model and words:
-        _tell_unspoken(model, words)
+        tell_unspoken(model, words)
     return with_vocabulary(card, tokenizer, lm=model, lexicon=words, decode=settings)
 
 
-def _tell_unspoken(lm: NgramModel, lexicon: Lexicon) -> None:
+def tell_unspoken(lm: NgramModel, lexicon: Lexicon) -> None:
     """Say which words of a language model cannot be heard, for nobody knows how they sound."""
     known = lexicon.ways
     if silent := [word for word in lm.vocabulary if word not in known]:
@@ -232,8 +233,7 @@ def read_hotwords(text: str) -> tuple[str, ...]:
     with suppress(OSError):  # too long for a name: words
         if _means_a_file(text, path):
             text, where = read_text(path, "hotwords"), str(path)
-    phrases = (phrase.strip() for line in text.splitlines() for phrase in line.split(","))
-    found = tuple(phrase for phrase in phrases if phrase)
+    found = phrases_of(text)
     if not found:
         raise ConfigError(f"--hotwords {where}: there is no word in it")
     return found

@@ -10,15 +10,16 @@ import typer
 from auricle.bundle import SUFFIX, Bundle, find_model
 from auricle.cli.answers import sources_of
 from auricle.cli.display import counting, errors, output, size, table
+from auricle.cli.lm import sentences
 from auricle.data import read_data
 from auricle.decode import Lexicon
 from auricle.errors import AuricleError, ConfigError, DataError, listed
 from auricle.files import check_folder_of, write_text
-from auricle.lm import NgramModel, read_lines
+from auricle.lm import NgramModel
 from auricle.metrics import score_words
 from auricle.pronounce import Alike, Pair, Pronouncer
 from auricle.runtime import Recognizer
-from auricle.text import PhonemeTokenizer, normalise, read_lexicon
+from auricle.text import PhonemeTokenizer, read_lexicon
 from auricle.text.lexicon import Pronunciation
 from auricle.variants import Said, pronounced_many
 from auricle.variants import weigh as weighed_by
@@ -112,10 +113,10 @@ def write(
         silent = [*foreign, *(word for word in missing if not said[word])]
     entries = [Pronunciation(word, *way) for word in words for way in said[word]]
     if not entries:
-        raise DataError(f"none of {len(words):,} words can be pronounced, like {words[:5]}")
+        raise DataError(f"none of {len(words):,} words can be pronounced: {listed(words, 5)}")
     write_text(out, Lexicon.from_entries(entries).to_text())
-    said_words = f"{len(words) - len(silent):,} words, {len(entries):,} pronunciations"
-    output.print(f"{out}: {said_words}", markup=False)
+    told = f"{len(words) - len(silent):,} words, {len(entries):,} pronunciations"
+    output.print(f"{out}: {told}", markup=False)
     if silent:
         output.print(f"{len(silent):,} words left out, like {silent[:5]}", markup=False)
 
@@ -165,8 +166,8 @@ def weigh(
                 errors.print(f"left out: {example.id}: {said}", markup=False, soft_wrap=True)
             else:
                 counts.update(said)
-    listed = set(zip(words.words, words.sounds, strict=True))
-    counted = sum(count for way, count in counts.items() if way in listed)
+    known = set(zip(words.words, words.sounds, strict=True))
+    counted = sum(count for way, count in counts.items() if way in known)
     if not counted:
         raise DataError(f"{data}: no word of {lexicon} is said in what could be aligned of it")
     weighed = weighed_by(words, counts)
@@ -254,7 +255,7 @@ def _nearest(known: list[tuple[str, ...]], heard: tuple[str, ...]) -> tuple[int,
 
 def _words(text: list[Path], lm: Path | None, normaliser: str) -> list[str]:
     """The words wanted, each once, in the order of the first time."""
-    lines = (normalise(line, normaliser) for line in read_lines(text))
+    lines = sentences(text, normaliser) if text else ()
     words = dict.fromkeys(word for line in lines for word in line.split())
     if lm is not None:
         words |= dict.fromkeys(NgramModel.load(lm).vocabulary)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,7 @@ import typer
 
 from auricle.cli.display import counting, output, size, table
 from auricle.data import Progress
+from auricle.data.manifests import MANIFEST_SUFFIXES, read_texts
 from auricle.errors import ConfigError, DataError, ModelError
 from auricle.files import check_folder_of
 from auricle.lm import NgramModel, Perplexity, build, read_lines
@@ -41,6 +43,7 @@ def build_model(
     - `auricle lm build books.txt.xz more.txt -o lm.bin`
     - `auricle lm build books.txt -o small.bin --order 4 --prune "0 0 1" --entropy 3e-8 --half`
     - `auricle lm build books.txt -o small.bin --half --packed` (smaller still, loaded slower)
+    - `auricle lm build train.jsonl -o small.bin` (the texts of a manifest)
     - `auricle lm build books.txt -o letters.arpa.gz --unit character --order 6`
 
     Learn an n-gram language model: modified Kneser-Ney smoothing, pruned by count and by entropy.
@@ -50,7 +53,7 @@ def build_model(
     check_folder_of(out)
     with counting("reading (kB), then the steps") as progress:
         model = build(
-            _sentences(text, normaliser, progress),
+            sentences(text, normaliser, progress),
             order,
             unit=unit,
             prune=[int(count) for count in prune.split()],
@@ -106,7 +109,7 @@ def score(
     """
     loaded = _loaded(model, text)
     with counting("reading (kB)") as progress:
-        found = loaded.perplexity(_sentences(text, normaliser, progress))
+        found = loaded.perplexity(sentences(text, normaliser, progress))
     if style == "json":
         output.print(json.dumps(_figures(found), indent=2), markup=False)
     else:
@@ -114,14 +117,16 @@ def score(
         output.print(table(["", str(model)], rows))
 
 
-def _sentences(text: list[Path], normaliser: str, progress: Progress) -> Iterator[str]:
-    """The normalised lines of files, which hold at least one word.
+def sentences(text: list[Path], normaliser: str, progress: Progress | None = None) -> Iterator[str]:
+    """The normalised lines of files, and texts of manifests, which hold at least one word.
 
     Raises:
         DataError: they hold none.
     """
     some = False
-    for line in read_lines(text, progress):
+    manifests = [path for path in text if path.suffix.lower() in MANIFEST_SUFFIXES]
+    plain = read_lines([path for path in text if path not in manifests], progress)
+    for line in chain(plain, *map(read_texts, manifests)):
         sentence = normalise(line, normaliser)
         some = some or bool(sentence.strip())
         yield sentence

@@ -8,7 +8,7 @@ import typer
 
 from auricle.bundle import SHIPPED, Bundle, find_model, write_bundle
 from auricle.cli.answers import sources_of
-from auricle.cli.decoding import LanguageModelFile, LexiconFile, said
+from auricle.cli.decoding import LanguageModelFile, LexiconFile, said, tell_unspoken
 from auricle.cli.display import counting, errors, output, table
 from auricle.data import read_data
 from auricle.decode import BeamSettings, Lexicon
@@ -92,11 +92,14 @@ def _with_words(
     bundle = Bundle.read(path)
     tokenizer, own = read_vocabulary(bundle)
     decode = bundle.card.decode if isinstance(bundle.card.decode, BeamSettings) else BeamSettings()
+    model, words = NgramModel.load(lm) if lm else None, Lexicon.read(lexicon) if lexicon else own
+    if model and words:
+        tell_unspoken(model, words)
     card, more = with_vocabulary(
         bundle.card,
         tokenizer,
-        lm=NgramModel.load(lm) if lm else None,
-        lexicon=Lexicon.read(lexicon) if lexicon else own,
+        lm=model,
+        lexicon=words,
         decode=decode.model_copy(update={"beam": beam or decode.beam}),
     )
     members = {name: bundle.member(name) for name in bundle.card.members}

@@ -35,6 +35,20 @@ def read_manifest(path: Path, problems: Problems) -> Iterator[Row]:
         raise DataError(f"{path}: not a table: {error}; is a quote left open?") from None
 
 
+def read_texts(path: Path) -> Iterator[str]:
+    """The texts of a manifest; its recordings need not be there.
+
+    Raises:
+        DataError: for a manifest that cannot be read.
+    """
+    problems = Problems()
+    for row in read_manifest(path, problems):
+        text = row.values.get(columns_of(tuple(row.values))[0].get("text", ""))
+        if isinstance(text, str):
+            yield text
+    problems.raise_if_any(path)
+
+
 def _json_rows(path: Path, problems: Problems) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, 1):

@@ -14,6 +14,12 @@ NOTHING = 0  # the place before the first word of every phrase
 OTHER = 0  # the number of words that no phrase has
 
 
+def phrases_of(text: str) -> tuple[str, ...]:
+    """Words and phrases parted by commas or lines."""
+    parts = (phrase.strip() for line in text.splitlines() for phrase in line.split(","))
+    return tuple(filter(None, parts))
+
+
 def split_hotwords(hotwords: Iterable[str]) -> tuple[str, ...]:
     """The words of all hotwords, each once.
 

@@ -3,7 +3,6 @@
 import bz2
 import gzip
 import io
-import json
 import lzma
 import os
 import zlib
@@ -83,7 +82,7 @@ def build(
 def read_lines(
     paths: Iterable[str | os.PathLike[str]], progress: Progress | None = None
 ) -> Iterator[str]:
-    """The lines of text files, of a .jsonl its texts; .gz, .xz and .bz2 are unpacked on the way.
+    """The lines of text files; .gz, .xz and .bz2 are unpacked on the way.
 
     Args:
         progress: told now and then how many kB of all files are read.
@@ -95,11 +94,10 @@ def read_lines(
     total = sum(path.stat().st_size for path in listed if path.is_file())
     done = 0
     for path in listed:
-        manifest = ".jsonl" in path.suffixes
         try:
             with path.open("rb") as raw, _text(raw, path.suffix) as lines:
                 for number, line in enumerate(lines):
-                    yield _told(line, f"{path}, line {number + 1}") if manifest else line
+                    yield line
                     if progress and not number % TOLD_LINES and raw.seekable():
                         progress((done + raw.tell()) // 1000, total // 1000)
                 done += raw.tell() if raw.seekable() else 0
@@ -109,16 +107,6 @@ def read_lines(
             raise DataError(f"{path}: cannot be read as text: it is not UTF-8") from None
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise DataError(f"{path}: cannot be read as text: {why_not(error)}") from None
-
-
-def _told(line: str, where: str) -> str:
-    """The transcript in a line of a manifest; "" without one."""
-    try:
-        row = json.loads(line) if line.strip() else {}
-        text = row.get("text") or ""
-    except (ValueError, AttributeError):
-        raise DataError(f"{where}: no JSON object") from None
-    return str(text)
 
 
 def _text(raw: IO[bytes], suffix: str) -> IO[str]:
